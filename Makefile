@@ -1,0 +1,56 @@
+# Two commands do everything on a machine with Python 3.11 or 3.12 and make:  make demo   make test
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3 2>/dev/null))
+CORES ?= all
+UV_VERSION := 0.13.9
+BOOT := .boot
+VENV := .venv
+BIN := $(VENV)/bin
+# torch looks for neither telemetry nor a compiler here, and every job starts Python, so bytecode is worth keeping
+RUN := env -u PYTHONDONTWRITEBYTECODE PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: demo test check browse dag lock clean help
+
+demo: $(VENV)/.ready ## set up, then run config.yaml; the report is results/reports/demo.html
+	$(RUN) snakemake --cores $(CORES)
+	@echo "report: results/reports/demo.html"
+
+test: check ## set up, then all checks and tests
+	$(RUN) python -m pytest
+
+check: $(VENV)/.ready ## format, lint, types, every override in config.yaml
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(RUN) snakefmt --check Snakefile rules
+	$(RUN) snakemake --lint
+	$(RUN) python -m earshot.checks config.yaml
+
+browse: $(VENV)/.ready ## MLflow on http://127.0.0.1:5000
+	$(RUN) env MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	    mlflow server --backend-store-uri sqlite:///results/mlflow.db --host 127.0.0.1 --port 5000 --workers 1
+
+dag: $(VENV)/.ready ## what would run
+	$(RUN) snakemake --dry-run --quiet rules
+
+$(BOOT)/bin/uv:
+	@test -n "$(PYTHON)" || { echo "no python3.11 or python3.12 found; say make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(BOOT)
+	$(BOOT)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# UV_FIND_LINKS and the like must not smuggle in another build of torch; the hashes are the second guard
+$(VENV)/.ready: requirements.lock $(BOOT)/bin/uv
+	$(BOOT)/bin/uv venv --quiet --clear --python $(PYTHON) $(VENV)
+	env -u UV_FIND_LINKS $(BOOT)/bin/uv pip install --quiet --compile-bytecode \
+	    --python $(BIN)/python --require-hashes -r requirements.lock
+	echo "$(CURDIR)/workflow_scripts" > $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/earshot.pth
+	touch $@
+
+lock: $(BOOT)/bin/uv ## resolve requirements.in anew
+	$(BOOT)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-annotate requirements.in -o requirements.lock
+
+clean: ## remove the environment; results and data stay
+	rm -rf $(BOOT) $(VENV)
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
