@@ -1,0 +1,50 @@
+"""`python -m earshot.checks config.yaml`: check a config, and every override in it against its plug-in, without running it."""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from earshot import plugins, training
+from earshot.config import Config, ConfigError, load, overrides
+from earshot.plugins import UnknownPlugin
+
+
+def check(config: Config) -> int:
+    """Validate all overrides; returns how many there are. Raises ConfigError for the first wrong one."""
+    done = 0
+    for name, method in config.methods.items():
+        overrides(plugins.load("methods", method.plugin).Hyper, method.hyper, f"methods.{name}.hyper")
+        done += 1
+    for name, backbone in config.backbones.items():
+        overrides(training.Hyper, backbone.train, f"backbones.{name}.train")
+        done += 1
+    for name, model in config.audio_models.items():
+        overrides(plugins.load("audio_models", model.plugin).Hyper, model.hyper, f"audio_models.{name}.hyper")
+        done += 1
+    for name, dataset in config.datasets.items():
+        overrides(plugins.load("datasets", dataset.plugin).Options, dataset.options, f"datasets.{name}.options")
+        done += 1
+    for name, experiment in config.experiments.items():
+        for variant, grid in (experiment.tune.grid if experiment.tune else {}).items():
+            method = config.method(variant)
+            first = {key: values[0] for key, values in grid.items()}
+            overrides(plugins.load("methods", method.plugin).Hyper, {**method.hyper, **first}, f"{name}.tune.grid.{variant}")
+            done += 1
+    return done
+
+
+def main(paths: list[str]) -> int:
+    """Check the files; prints what is wrong and returns an exit status."""
+    for path in paths:
+        try:
+            done = check(load(yaml.safe_load(Path(path).read_text(encoding="utf-8"))))
+        except (ConfigError, UnknownPlugin) as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            return 1
+        print(f"{path}: valid; {done} sets of overrides checked")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,301 @@
+"""The configuration: pydantic models of `config.yaml`, and its expansion into cells and runs.
+
+Imported when the Snakefile is read, so it imports neither torch nor PyAV. Every error names the key, the value and the way out.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from earshot import plugins
+
+Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+Split = Literal["train", "val", "test"]
+CLEAN = "clean"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _plugin(kind: str) -> Any:
+    def check(name: str) -> str:
+        return plugins.check(kind, name)
+
+    return AfterValidator(check)
+
+
+class DatasetConfig(_Section):
+    """A dataset: which plug-in reads it, where its files are, and what else that plug-in may be told."""
+
+    plugin: Annotated[Key, _plugin("datasets")]
+    root: str = Field("", description="folder of the media; empty: <data>/<name>/media, made or fetched by the workflow")
+    made_by: Key | None = Field(None, description="the dataset whose preparation fills `root`, if any")
+    options: dict[str, Any] = Field(default_factory=dict, description="the plug-in's own options")
+
+
+class SoundBank(_Section):
+    """Named sounds to train an audio tagger on: a CSV of `path,sound` whose paths are relative to its folder."""
+
+    csv: str
+    made_by: Key | None = Field(None, description="the dataset whose preparation writes this CSV, if any")
+
+
+class AudioModelConfig(_Section):
+    """An audio model: a plug-in, the sound bank that it is trained on, and overrides of its hyper-parameters."""
+
+    plugin: Annotated[Key, _plugin("audio_models")]
+    bank: Key
+    hyper: dict[str, Any] = Field(default_factory=dict)
+
+
+class BackboneConfig(_Section):
+    """A video classifier: a plug-in and overrides of how its source model is trained."""
+
+    plugin: Annotated[Key, _plugin("backbones")]
+    train: dict[str, Any] = Field(default_factory=dict, description="overrides of earshot.training.Hyper")
+
+
+class MethodConfig(_Section):
+    """A named variant of an adaptation method."""
+
+    plugin: Annotated[Key, _plugin("methods")]
+    hyper: dict[str, Any] = Field(default_factory=dict, description="overrides of the plug-in's Hyper")
+
+
+class LabelMapConfig(_Section):
+    """Where the map from audio classes to video classes of a dataset comes from."""
+
+    dataset: Key
+    audio_model: Key
+    reviewed: str = Field(description="a reviewed JSON file; a bare name is looked up in earshot/label_maps/")
+
+
+class Corruption(_Section):
+    """How corrupted videos are made."""
+
+    preset: Literal["ucf101c"] = "ucf101c"
+    temporal: Literal["per_frame"] = "per_frame"
+
+
+class Protocol(_Section):
+    """How a stream of clips is adapted to. Tables refuse to mix protocols."""
+
+    name: Literal["online", "episodic"] = Field(
+        "online", description="online: state persists within a corruption; episodic: reset before every clip"
+    )
+    order: Literal["shuffled", "listed"] = "shuffled"
+    views: Annotated[int, Field(ge=1, le=16)] = 2
+    index_base: Literal[0, 1] = Field(0, description="1 reproduces the off-by-one of the reference's frame indices")
+
+
+class Tuning(_Section):
+    """Choice of hyper-parameters on held-out clips: the candidate of best accuracy, the first one on a tie."""
+
+    corruption: Key
+    severity: Annotated[int, Field(ge=1, le=5)] = 5
+    split: Literal["train", "val"] = "val"
+    seed: int = 0
+    grid: dict[Key, dict[str, list[Any]]] = Field(description="method variant -> hyper-parameter -> candidate values")
+
+
+class Experiment(_Section):
+    """A table of results: datasets x corruptions x severities x backbones x methods x seeds."""
+
+    title: str = ""
+    datasets: list[Key]
+    corruptions: list[Annotated[Key, _plugin("corruptions")]]
+    severities: list[Annotated[int, Field(ge=1, le=5)]] = [5]
+    backbones: list[Key]
+    methods: list[Key]
+    seeds: list[int] = [0]
+    split: Split = "test"
+    clean: bool = Field(True, description="also adapt to the clean clips, as severity 0")
+    audio_model: Key | None = None
+    protocol: Protocol | None = Field(None, description="overrides the protocol of the whole config")
+    tune: Tuning | None = None
+    also_index: list[Key] = Field(default_factory=list, description="datasets to index and count without using them yet")
+
+
+class Runtime(_Section):
+    """What may change speed. `torch_threads` also decides the last bits of results, so it is never taken from the machine."""
+
+    torch_threads: Annotated[int, Field(ge=1)] = 1
+    training_threads: Annotated[int, Field(ge=1)] = 2
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    frame_cache_mb: Annotated[int, Field(ge=0)] = Field(2048, description="decoded frames kept in memory between runs")
+
+
+class Tracking(_Section):
+    """MLflow: where runs are logged."""
+
+    uri: str = "sqlite:///results/mlflow.db"
+    experiment: str = "earshot"
+
+
+class Run(NamedTuple):
+    """One row of a cell's plan: a method variant with its overrides and one seed. Plain values only."""
+
+    variant: str
+    plugin: str
+    hyper: dict[str, Any]
+    seed: int
+
+
+class Cell(NamedTuple):
+    """One job: everything of an experiment over the same decoded clips."""
+
+    experiment: str
+    dataset: str
+    corruption: str
+    severity: int
+    backbone: str
+
+
+class Config(_Section):
+    """The whole of `config.yaml`."""
+
+    pathvars: dict[str, str] = Field(default_factory=dict)
+    seed: Annotated[int, Field(ge=0)] = 0
+    datasets: dict[Key, DatasetConfig] = Field(default_factory=dict)
+    sound_banks: dict[Key, SoundBank] = Field(default_factory=dict)
+    audio_models: dict[Key, AudioModelConfig] = Field(default_factory=dict)
+    label_maps: list[LabelMapConfig] = Field(default_factory=list)
+    backbones: dict[Key, BackboneConfig] = Field(default_factory=dict)
+    methods: dict[Key, MethodConfig] = Field(default_factory=dict)
+    corruption: Corruption = Corruption()
+    protocol: Protocol = Protocol()
+    runtime: Runtime = Runtime()
+    mlflow: Tracking = Tracking()
+    experiments: dict[Key, Experiment]
+    targets: list[Key]
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Self:
+        for target in self.targets:
+            _known("experiment", target, self.experiments, "targets")
+        for name, experiment in self.experiments.items():
+            where = f"experiments.{name}"
+            for dataset in (*experiment.datasets, *experiment.also_index):
+                _known("dataset", dataset, self.datasets, where)
+            for method in experiment.methods:
+                self.method(method, where)
+            for backbone in experiment.backbones:
+                self.backbone(backbone, where)
+            if experiment.audio_model is not None:
+                _known("audio model", experiment.audio_model, self.audio_models, where)
+                for dataset in experiment.datasets:
+                    self.label_map(dataset, experiment.audio_model)
+            if experiment.tune:
+                plugins.check("corruptions", experiment.tune.corruption)
+                for method in experiment.tune.grid:
+                    _known("method", method, experiment.methods, f"{where}.tune.grid")
+        for name, model in self.audio_models.items():
+            _known("sound bank", model.bank, self.sound_banks, f"audio_models.{name}")
+        for section in ("sound_banks", "datasets"):
+            for name, entry in getattr(self, section).items():
+                if entry.made_by:
+                    _known("dataset", entry.made_by, self.datasets, f"{section}.{name}.made_by")
+        return self
+
+    def method(self, variant: str, where: str = "methods") -> MethodConfig:
+        """The variant of that name; a name without an entry means the plug-in of that name with its defaults."""
+        if variant in self.methods:
+            return self.methods[variant]
+        if variant not in plugins.available("methods"):
+            legal = sorted({*self.methods, *plugins.available("methods")})
+            raise ValueError(f"{where}: unknown method '{variant}'; available: {', '.join(legal)}")
+        return MethodConfig(plugin=variant)
+
+    def backbone(self, name: str, where: str = "backbones") -> BackboneConfig:
+        """The backbone of that name; a name without an entry means the plug-in of that name with its defaults."""
+        if name in self.backbones:
+            return self.backbones[name]
+        if name not in plugins.available("backbones"):
+            legal = sorted({*self.backbones, *plugins.available("backbones")})
+            raise ValueError(f"{where}: unknown backbone '{name}'; available: {', '.join(legal)}")
+        return BackboneConfig(plugin=name)
+
+    def label_map(self, dataset: str, audio_model: str) -> LabelMapConfig:
+        """The label map of a dataset and an audio model."""
+        for entry in self.label_maps:
+            if (entry.dataset, entry.audio_model) == (dataset, audio_model):
+                return entry
+        raise ValueError(
+            f"no label map from audio model '{audio_model}' to dataset '{dataset}': add an entry to `label_maps:` "
+            "with `dataset`, `audio_model` and `reviewed` (a JSON file)"
+        )
+
+    def protocol_of(self, experiment: str) -> Protocol:
+        """The protocol that an experiment runs under."""
+        return self.experiments[experiment].protocol or self.protocol
+
+    def cells(self, experiment: str) -> Iterator[Cell]:
+        """All jobs of an experiment, the clean ones first."""
+        spec = self.experiments[experiment]
+        conditions = [(CLEAN, 0)] if spec.clean else []
+        conditions += list(product(spec.corruptions, spec.severities))
+        for dataset, backbone, (corruption, severity) in product(spec.datasets, spec.backbones, conditions):
+            yield Cell(experiment, dataset, corruption, severity, backbone)
+
+    def runs(self, experiment: str) -> list[Run]:
+        """All runs of one cell of an experiment: every method variant and seed."""
+        spec = self.experiments[experiment]
+        methods = {variant: self.method(variant) for variant in spec.methods}
+        return [Run(v, m.plugin, dict(m.hyper), seed) for (v, m), seed in product(methods.items(), spec.seeds)]
+
+    def splits_to_hear(self, dataset: str) -> list[str]:
+        """Which splits of a dataset any experiment listens to, sorted."""
+        listening = [spec for spec in self.experiments.values() if dataset in spec.datasets and spec.audio_model]
+        return sorted({spec.split for spec in listening} | {spec.tune.split for spec in listening if spec.tune})
+
+    def splits_to_corrupt(self, dataset: str, corruption: str, severity: int) -> list[str]:
+        """Which splits of a dataset any experiment needs under a corruption, sorted."""
+        splits = set()
+        for spec in self.experiments.values():
+            if dataset in spec.datasets:
+                if corruption in spec.corruptions and severity in spec.severities:
+                    splits.add(spec.split)
+                if spec.tune and (spec.tune.corruption, spec.tune.severity) == (corruption, severity):
+                    splits.add(spec.tune.split)
+        return sorted(splits)
+
+
+def _known(kind: str, name: str, legal: Any, where: str) -> None:
+    if name not in legal:
+        raise ValueError(f"{where}: unknown {kind} '{name}'; available: {', '.join(sorted(legal)) or 'none'}")
+
+
+def load(values: Mapping[str, Any]) -> Config:
+    """Validate a parsed `config.yaml`; raises ConfigError with one line per problem."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"]) or "config"
+            message = problem["msg"].removeprefix("Value error, ")
+            given = "" if isinstance(problem["input"], dict | list) else f" (given: {problem['input']!r})"
+            lines.append(f"  {where}: {message}{given}")
+        raise ConfigError("config.yaml is not valid:\n" + "\n".join(lines)) from None
+
+
+def reviewed_label_map(name: str) -> Path:
+    """Path of a reviewed label map: as given, or by bare name in the library's `label_maps/`."""
+    return Path(name) if "/" in name else Path(__file__).parent / "label_maps" / name
+
+
+def overrides(hyper: type[BaseModel], values: Mapping[str, Any], where: str) -> BaseModel:
+    """Build a plug-in's hyper-parameters from overrides; raises ConfigError that lists the legal names."""
+    try:
+        return hyper.model_validate(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']} (given: {p['input']!r})" for p in error.errors())
+        raise ConfigError(f"{where}: {problems}. Legal keys: {', '.join(hyper.model_fields)}") from None

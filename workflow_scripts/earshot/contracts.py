@@ -1,0 +1,238 @@
+"""The tables that rules hand to each other: exact columns, exact types, units in the field metadata, no nulls.
+
+Equal tables give equal bytes: facts about how a table was made go into the file's metadata and hold nothing volatile.
+Strings are never null but may be empty; a float that does not apply is NaN; an index that does not apply is -1.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from earshot.files import atomic_path
+
+VERSION = "1"  # raised when the meaning of a column changes
+
+
+class ContractError(ValueError):
+    """A table that does not keep its contract."""
+
+
+def _field(name: str, kind: pa.DataType, unit: str = "", note: str = "") -> pa.Field:
+    metadata = {key: value for key, value in (("unit", unit), ("note", note)) if value}
+    return pa.field(name, kind, nullable=False, metadata=metadata or None)
+
+
+_STR, _BOOL = pa.string(), pa.bool_()
+_I1, _I2, _I4, _I8 = pa.int8(), pa.int16(), pa.int32(), pa.int64()
+_F4, _F8 = pa.float32(), pa.float64()
+
+CLIPS = pa.schema(
+    [
+        _field("clip_id", _STR, note="path below the dataset's root, without suffix"),
+        _field("video", _STR, note="path below the dataset's root (clean) or beside this table (corrupted)"),
+        _field("split", _STR, note="train, val or test"),
+        _field("label", _I2, note="class_id; -1: multi-label, see events.parquet"),
+        _field("start", _F4, "s"),
+        _field("end", _F4, "s"),
+        _field("frames", _I4, note="video packets in the file; 0 if unavailable"),
+        _field("fps", _F4, "1/s"),
+        _field("width", _I2, "px", "after display rotation"),
+        _field("height", _I2, "px", "after display rotation"),
+        _field("audio_rate", _I4, "Hz", "0: no audio stream"),
+        _field("sha256", _STR, note="of the file; empty if it cannot be read"),
+        _field("available", _BOOL, note="false: counted as missing by every table"),
+        _field("problem", _STR, note="why the clip is unavailable, or a remark; empty: none"),
+        _field("source", _STR, note="where the clip came from"),
+    ]
+)
+CLASSES = pa.schema([_field("class_id", _I2), _field("name", _STR), _field("prompt", _STR)])
+EVENTS = pa.schema(
+    [
+        _field("clip_id", _STR),
+        _field("modality", _STR, note="audio or visual"),
+        _field("class_id", _I2),
+        _field("onset", _F4, "s"),
+        _field("offset", _F4, "s", "half-open"),
+    ]
+)
+CORRUPTED_CLIPS = pa.schema(
+    [
+        *CLIPS,
+        _field("corruption", _STR),
+        _field("severity", _I1, note="1 to 5"),
+        _field("seed", _I8),
+        _field("psnr", _F4, "dB", "encoded corrupted frames against clean frames; NaN if unavailable"),
+    ]
+)
+AUDIO = pa.schema(
+    [
+        _field("clip_id", _STR),
+        _field("wave", _STR, note="file beside this table, 16-bit mono; empty if there is none"),
+        _field("rate", _I4, "Hz"),
+        _field("samples", _I8),
+        _field("level", _F4, "dBFS", "root mean square; -inf: digital silence or no track"),
+        _field("heard", _BOOL, note="a track exists, decodes and is louder than the floor"),
+        _field("problem", _STR),
+    ]
+)
+AUDIO_SCORES = pa.schema(
+    [
+        _field("clip_id", _STR),
+        _field("heard", _BOOL, note="false: nothing to hear; the scores are zeros"),
+        _field("problem", _STR),
+        _field("scores", pa.list_(pa.field("item", _F4, nullable=False)), note="logits (A,)"),
+    ]
+)
+LABEL_MAP = pa.schema(
+    [
+        _field("audio_class", _I2),
+        _field("audio_name", _STR),
+        _field("video_class", _I2, note="-1: maps to none"),
+        _field("video_name", _STR),
+        _field("weight", _F4, note="in [0, 1]"),
+        _field("origin", _STR, note="llm or reviewed"),
+        _field("prompt_sha256", _STR),
+    ]
+)
+PREDICTIONS = pa.schema(
+    [
+        _field("method", _STR, note="variant name"),
+        _field("seed", _I4),
+        _field("position", _I4, note="place in the stream"),
+        _field("clip_id", _STR),
+        _field("label", _I2),
+        _field("available", _BOOL, note="false: not predicted, counted as missing"),
+        _field("problem", _STR),
+        _field("prediction", _I2, note="-1 if unavailable"),
+        _field("confidence", _F4, "probability"),
+        _field("entropy", _F4, "nats"),
+        _field("steps", _I2, note="kept updates"),
+        _field("stop", _STR, note="why the adaptation cycle ended"),
+        _field("heard", _BOOL, note="the pseudo-label used the sound"),
+        _field("audio_class", _I2, note="video class that the sound favours; -1: unused"),
+        _field("kappa", _F4, note="share of the audio mass that maps to video classes"),
+        _field("alpha", _F4, note="weight of the sound in the pseudo-label"),
+        _field("target_max", _F4, "probability", "largest entry of the pseudo-label"),
+        _field("loss_first", _F4, "nats", "before the first update"),
+        _field("loss_last", _F4, "nats", "at the last kept parameters that were evaluated"),
+        _field("agree", _BOOL, note="the views agreed at the end"),
+        _field("logits", pa.list_(pa.field("item", _F4, nullable=False)), note="(K,); empty if unavailable"),
+    ]
+)
+TIMINGS = pa.schema(
+    [
+        _field("method", _STR),
+        _field("seed", _I4),
+        _field("position", _I4),
+        _field("decode", _F4, "ms"),
+        _field("adapt", _F4, "ms", "adaptation and prediction"),
+    ]
+)
+TRAINING = pa.schema(
+    [
+        _field("epoch", _I4),
+        _field("split", _STR),
+        _field("metric", _STR),
+        _field("value", _F8),
+        _field("unit", _STR),
+    ]
+)
+TUNING = pa.schema(
+    [
+        _field("method", _STR),
+        _field("hyper", _STR, note="the candidate, as sorted JSON"),
+        _field("accuracy", _F8, "%"),
+        _field("n", _I4),
+        _field("chosen", _BOOL),
+    ]
+)
+METRICS = pa.schema(
+    [
+        _field("dataset", _STR),
+        _field("corruption", _STR, note="clean, a corruption, or mean"),
+        _field("severity", _I1, note="0: clean; -1: mean over several"),
+        _field("backbone", _STR),
+        _field("method", _STR),
+        _field("seed", _I4, note="-1: over all seeds"),
+        _field("metric", _STR),
+        _field("value", _F8),
+        _field("unit", _STR),
+        _field("n", _I4, note="clips scored"),
+        _field("n_missing", _I4, note="clips of the split that could not be scored"),
+        _field("low", _F8, note="95 % bootstrap interval over clips"),
+        _field("high", _F8),
+    ]
+)
+PUBLISHED = pa.schema(
+    [
+        _field("paper", _STR),
+        _field("table", _STR),
+        _field("dataset", _STR),
+        _field("corruption", _STR),
+        _field("backbone", _STR),
+        _field("method", _STR),
+        _field("metric", _STR),
+        _field("value", _F8),
+        _field("unit", _STR),
+        _field("kind", _STR, note="reported or retested"),
+        _field("source", _STR),
+        _field("note", _STR),
+    ]
+)
+
+
+def write(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, path: str | Path, facts: Mapping[str, Any]) -> None:
+    """Write rows that keep `schema` to `path`, atomically; `facts` go to the file's metadata as JSON.
+
+    Raises ContractError for a missing, surplus, null or ill-typed value, naming the column and the row.
+    """
+    table = to_table(list(rows), schema)
+    metadata = {"earshot": json.dumps({"contract": VERSION, **facts}, sort_keys=True, ensure_ascii=False)}
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd", store_schema=True)
+
+
+def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Turn rows into a table of exactly `schema`; raises ContractError otherwise."""
+    names = set(schema.names)
+    for number, row in enumerate(rows):
+        if set(row) != names:
+            surplus, missing = sorted(set(row) - names), sorted(names - set(row))
+            raise ContractError(f"row {number}: surplus columns {surplus}, missing columns {missing}")
+    columns = []
+    for field in schema:
+        values = [row[field.name] for row in rows]
+        if any(value is None for value in values):
+            raise ContractError(f"column '{field.name}', row {values.index(None)}: null is not allowed")
+        try:
+            columns.append(_column(values, field.type))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            raise ContractError(f"column '{field.name}' ({field.type}): {error}") from error
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_integer(kind):  # building an integer array directly would cut off fractions without a word
+        return pa.array(values).cast(kind, safe=True)
+    return pa.array(values, type=kind, from_pandas=False)
+
+
+def read(path: str | Path, schema: pa.Schema) -> list[dict[str, Any]]:
+    """Read a table and check it against its contract; returns rows as dictionaries."""
+    table = pq.read_table(path)
+    if table.schema.names != schema.names or table.schema.types != schema.types:
+        raise ContractError(
+            f"{path}: columns {table.schema.names} do not keep the contract {schema.names}; "
+            "the file was made by another version: delete it and run the workflow again"
+        )
+    return table.to_pylist()
+
+
+def facts_of(path: str | Path) -> dict[str, Any]:
+    """The facts stored with a table by `write`."""
+    metadata = pq.read_schema(path).metadata or {}
+    return json.loads(metadata.get(b"earshot", b"{}"))
