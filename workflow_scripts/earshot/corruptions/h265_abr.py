@@ -1,0 +1,30 @@
+"""H.265 at a starved average bit rate: the file's total bit rate, divided.
+
+Source: Yi et al., "Benchmarking the Robustness of Spatial-Temporal Models Against Corruptions", NeurIPS 2021 (Mini
+Kinetics-C); our spec, `corruptions.md` sections 2.11 and 9. Bit rates in bit/s, the sound included in the total.
+"""
+
+from earshot.corruptions import Corruption
+
+SPEC = Corruption(
+    "H.265 at low bit rate",
+    family="compression",
+    unit="divisor of the bit rate",
+    severities={"ucf101c": (2, 4, 8, 16, 32)},
+    source="Mini Kinetics-C, arXiv 2110.06513",
+)
+
+
+def codec(value: int, bit_rate: int) -> dict[str, object]:
+    """Options of ffmpeg's encoder for a source of `bit_rate`."""
+    target = max(1, bit_rate // value)
+    return {
+        "vcodec": "libx265",
+        "video_bitrate": target,
+        "maxrate": target,
+        "bufsize": target,
+        # with a rate buffer and frame threads, libx265 gives other bytes on every run
+        "x265-params": "frame-threads=1:wpp=0:log-level=error",
+        "pix_fmt": "yuv420p",
+        "tag:v": "hvc1",
+    }

@@ -1,0 +1,82 @@
+"""From a dataset plug-in's list to `clips.parquet`: every listed file is probed, and what is wrong with it becomes a row."""
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from earshot import contracts, media, plugins
+from earshot.config import overrides
+from earshot.datasets import ClipRow, DatasetError, Index
+from earshot.files import sha256_of_file
+
+
+def index_dataset(
+    name: str, plugin: str, root: str, options: dict[str, Any], workers: int, clips: str, classes: str, events: str
+) -> None:
+    """Write the clips, classes and events of a dataset; raises DatasetError if its list cannot be used."""
+    module = plugins.load("datasets", plugin)
+    listed = module.index(Path(root), overrides(module.Options, options, f"datasets.{name}.options"))
+    rows = probe_all(listed, Path(root), plugin, workers)
+    facts = {"dataset": name, "plugin": plugin, "protocol": module.SPEC.protocol, "remarks": list(listed.remarks)}
+    contracts.write(rows, contracts.CLIPS, clips, facts)
+    class_ids = {label: number for number, label in enumerate(listed.classes)}
+    named = [{"class_id": i, "name": n, "prompt": n.replace("_", " ")} for n, i in class_ids.items()]
+    contracts.write(named, contracts.CLASSES, classes, facts)
+    contracts.write([_event(event, class_ids) for event in listed.events], contracts.EVENTS, events, facts)
+
+
+def _event(event: Any, class_ids: dict[str, int]) -> dict[str, Any]:
+    return {
+        "clip_id": clip_id(event.video),
+        "modality": event.modality,
+        "class_id": class_ids[event.label],
+        "onset": event.onset,
+        "offset": event.offset,
+    }
+
+
+def clip_id(video: str) -> str:
+    """A clip's name: its path below the root, without suffix."""
+    return PurePosixPath(video).with_suffix("").as_posix()
+
+
+def probe_all(listed: Index, root: Path, source: str, workers: int) -> list[dict[str, Any]]:
+    """Probe every clip; a file that cannot be used gives a row with `available` false and the reason."""
+    _refuse_doubles(listed.clips)
+    class_ids = {label: number for number, label in enumerate(listed.classes)}
+    probe_one = partial(_clip_row, root=root, source=source, class_ids=class_ids)
+    if workers == 1:
+        return [probe_one(clip) for clip in listed.clips]
+    with ProcessPoolExecutor(workers) as pool:
+        return list(pool.map(probe_one, listed.clips, chunksize=32))
+
+
+def _refuse_doubles(clips: Sequence[ClipRow]) -> None:
+    seen: dict[str, str] = {}
+    for clip in clips:
+        name = clip_id(clip.video)
+        if name in seen:
+            raise DatasetError(f"two rows share the clip name '{name}': {seen[name]} and {clip.video}; rename or remove one")
+        seen[name] = clip.video
+
+
+def _clip_row(clip: ClipRow, root: Path, source: str, class_ids: dict[str, int]) -> dict[str, Any]:
+    path = root / clip.video
+    row: dict[str, Any] = {
+        "clip_id": clip_id(clip.video), "video": clip.video, "split": clip.split, "source": source,
+        "label": class_ids[clip.label] if clip.label else -1, "start": clip.start, "end": clip.end,
+    }  # fmt: skip
+    try:
+        facts = media.probe(path)
+    except media.MediaError as error:
+        nothing = {"frames": 0, "fps": 0.0, "width": 0, "height": 0, "audio_rate": 0}
+        digest = sha256_of_file(path) if path.is_file() else ""
+        return {**row, **nothing, "sha256": digest, "available": False, "problem": str(error)}
+    return {
+        **row,
+        "end": clip.end or facts.duration,
+        "frames": facts.frames, "fps": facts.fps, "width": facts.width, "height": facts.height,
+        "audio_rate": facts.audio_rate, "sha256": sha256_of_file(path), "available": True, "problem": facts.remark,
+    }  # fmt: skip
