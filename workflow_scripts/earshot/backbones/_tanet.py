@@ -1,0 +1,111 @@
+"""TANet's structure: a residual network over frames whose every bottleneck mixes neighbouring frames adaptively.
+
+Source: Liu et al., "TAM: Temporal Adaptive Module for Video Recognition", ICCV 2021, sections 3.1 and 3.2; key layout of the
+public checkpoints (`base_model.layer{s}.{i}.net.*`, `.tam.G.*`, `.tam.L.*`, `new_fc.*`).
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.resnet import Bottleneck
+
+from earshot.backbones import WeightsError
+
+
+class TemporalAdaptiveModule(nn.Module):
+    """A gate by position in time (L) and a 3-tap temporal kernel for each clip and channel (G)."""
+
+    def __init__(self, channels: int, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.G = nn.Sequential(
+            nn.Linear(frames, 2 * frames, bias=False),
+            nn.BatchNorm1d(2 * frames),
+            nn.ReLU(),
+            nn.Linear(2 * frames, 3, bias=False),
+            nn.Softmax(-1),
+        )
+        self.L = nn.Sequential(
+            nn.Conv1d(channels, channels // 4, 3, padding=1, bias=False),
+            nn.BatchNorm1d(channels // 4),
+            nn.ReLU(),
+            nn.Conv1d(channels // 4, channels, 1, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (V*T, C, H, W) to the same shape."""
+        _, channels, height, width = x.shape
+        clips = x.view(-1, self.frames, channels, height, width)
+        pooled = clips.mean((3, 4)).transpose(1, 2)  # (V, C, T)
+        kernel = self.G(pooled.reshape(-1, self.frames)).view(-1, 1, channels, 1, 1, 3)
+        gated = clips * self.L(pooled).transpose(1, 2)[..., None, None]
+        padded = functional.pad(gated, (0, 0, 0, 0, 0, 0, 1, 1))  # a frame of zeros at both ends
+        before, now, after = padded[:, :-2], gated, padded[:, 2:]
+        mixed = kernel[..., 0] * before + kernel[..., 1] * now + kernel[..., 2] * after
+        return mixed.view_as(x)
+
+
+class TemporalBottleneck(nn.Module):
+    """A torchvision bottleneck with a temporal adaptive module after its first convolution."""
+
+    def __init__(self, net: Bottleneck, frames: int) -> None:
+        super().__init__()
+        self.net = net
+        self.tam = TemporalAdaptiveModule(net.conv1.out_channels, frames)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (V*T, C, H, W) to (V*T, C', H', W')."""
+        net = self.net
+        out = net.relu(net.bn1(net.conv1(x)))
+        out = net.relu(net.bn2(net.conv2(self.tam(out))))
+        out = net.bn3(net.conv3(out))
+        return net.relu(out + (x if net.downsample is None else net.downsample(x)))
+
+
+class TANet(nn.Module):
+    """Frame logits of a residual network with temporal bottlenecks, averaged over time.
+
+    `base` is a torchvision ResNet, or a module with the same attributes, that ends in features (V*T, D).
+    """
+
+    def __init__(self, base: nn.Module, n_features: int, frames: int, n_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.frames = frames
+        for stage in (base.layer1, base.layer2, base.layer3, base.layer4):
+            for index, block in enumerate(stage):
+                stage[index] = TemporalBottleneck(block, frames)
+        base.fc = nn.Dropout(dropout)
+        self.base_model = base
+        self.new_fc = nn.Linear(n_features, n_classes)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map (V, 3, T, H, W) to logits (V, K)."""
+        if clips.shape[2] != self.frames:  # the length is part of the weights of G
+            raise ValueError(f"this model takes clips of {self.frames} frames, not {clips.shape[2]}")
+        frames = clips.transpose(1, 2).flatten(0, 1)
+        return self.new_fc(self.base_model(frames)).view(len(clips), self.frames, -1).mean(1)
+
+
+def candidate_layers(model: nn.Module) -> list[str]:
+    """All BatchNorm2d layers in order, the layers of the published statistics files (53 for ResNet-50)."""
+    return [name for name, layer in model.named_modules() if isinstance(layer, nn.BatchNorm2d)]
+
+
+def aligned_layers(model: nn.Module) -> list[str]:
+    """The BatchNorm2d layers of the last two stages (29 for ResNet-50): ViTTA, section 4."""
+    stages = ("base_model.layer3.", "base_model.layer4.")
+    return [name for name in candidate_layers(model) if name.startswith(stages)]
+
+
+def import_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Map a published checkpoint to the keys of `model`; raises WeightsError that lists missing and surplus keys."""
+    found = {key.removeprefix("module."): value for key, value in state.items()}
+    counters = {key for key in model.state_dict() if key.endswith("num_batches_tracked")}  # absent from old files
+    missing = sorted(set(model.state_dict()) - counters - set(found))
+    surplus = sorted(set(found) - set(model.state_dict()))
+    if missing or surplus:
+        raise WeightsError(f"weights do not fit: missing {missing or 'none'}; surplus {surplus or 'none'}")
+    return {**{key: torch.tensor(0) for key in counters}, **found}

@@ -1,0 +1,26 @@
+"""Source: the model as it was trained, without adaptation; what every method is compared with.
+
+Our spec: `tta.md` section 3. Nothing adapts; logits are unitless.
+"""
+
+from pydantic import BaseModel
+from torch import nn
+
+from earshot.adaptation import Clip, Context, Outcome, evaluate
+
+PREDICTS, NEEDS_AUDIO, NEEDS_STATISTICS = "none", False, False
+
+
+class Hyper(BaseModel, extra="forbid"):
+    """No knobs."""
+
+
+class Method:
+    """Predict the evaluation clip with the source model."""
+
+    def __init__(self, model: nn.Module, hyper: Hyper, context: Context) -> None:
+        self.model = model.requires_grad_(False).eval()
+
+    def adapt(self, clip: Clip) -> Outcome:
+        """Return the source model's logits (K,)."""
+        return Outcome(evaluate(self.model, clip.evaluation))

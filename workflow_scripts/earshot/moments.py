@@ -1,0 +1,56 @@
+"""Mean and variance of normalisation layers' outputs, by channel, while a model runs.
+
+Source: ViTTA (Lin et al., CVPR 2023), section 3.1; our spec, `tta.md` section 2.2: over everything but channels, all views
+of the batch in one volume, population variance.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from earshot.adaptation import Moments
+
+_BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@contextmanager
+def recorded(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Moments]]:
+    """Collect the moments (D,) of the named layers' outputs in the forward passes of the block, the last pass winning."""
+    found: dict[str, Moments] = {}
+
+    def hook(name: str):
+        def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            found[name] = _of_batch_norm(layer, inputs[0]) if _is_frozen_batch_norm(layer) else _of(layer, output)
+
+        return keep
+
+    handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in layers]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _is_frozen_batch_norm(layer: nn.Module) -> bool:
+    return isinstance(layer, _BATCH_NORMS) and not layer.training and layer.running_mean is not None
+
+
+def _of_batch_norm(layer: nn.Module, x: Tensor) -> Moments:
+    # A frozen BatchNorm is an affine map, so its output's moments follow from its input's. Its output must not be kept
+    # for the backward pass: the in-place ReLU behind it would overwrite it.
+    var, mean = torch.var_mean(x, dim=_all_but(1, x.dim()), correction=0)
+    scale = layer.weight / torch.sqrt(layer.running_var + layer.eps)
+    return scale * (mean - layer.running_mean) + layer.bias, scale.square() * var
+
+
+def _of(layer: nn.Module, output: Tensor) -> Moments:
+    channel = 1 if isinstance(layer, _BATCH_NORMS) else output.dim() - 1
+    var, mean = torch.var_mean(output, dim=_all_but(channel, output.dim()), correction=0)
+    return mean, var
+
+
+def _all_but(channel: int, dims: int) -> list[int]:
+    return [dim for dim in range(dims) if dim != channel]

@@ -1,0 +1,175 @@
+"""One cell of an experiment: every method variant and seed over the same decoded clips, by way of the part store."""
+
+import json
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from earshot import contracts, label_map, plugins, weights
+from earshot.adaptation import Context, Evidence, prediction_row, run_stream, stream_order
+from earshot.config import overrides
+from earshot.files import fingerprint, sha256_of_file
+from earshot.loading import ClipLoader, FrameCache
+from earshot.parts import PartStore, key_of
+from earshot.statistics import load_aligned
+
+Row = dict[str, Any]
+_PREDICTIONS, _TIMINGS = "predictions", "timings"
+
+
+@dataclass(frozen=True)
+class CellInputs:
+    """Files and settings of one cell. Paths are given as text; `audio_scores` and `label_map` may be empty."""
+
+    clips: str
+    corrupted: bool
+    root: str
+    classes: str
+    weights: str
+    statistics: str
+    audio_scores: str
+    label_map: str
+    backbone: str
+    dataset: str
+    corruption: str
+    split: str
+    protocol: dict[str, Any]
+    runtime: dict[str, Any]
+    parts: str
+    codes: dict[str, str] = field(default_factory=dict)  # digest of the code of each method plug-in
+
+
+class Cell:
+    """A cell's clips, model and context, loaded once and used by all of its runs."""
+
+    def __init__(self, inputs: CellInputs) -> None:
+        self.inputs = inputs
+        weights.use_threads(inputs.runtime["torch_threads"])
+        self.device = weights.pick_device(inputs.runtime["device"])
+        self.names = [row["name"] for row in contracts.read(inputs.classes, contracts.CLASSES)]
+        schema = contracts.CORRUPTED_CLIPS if inputs.corrupted else contracts.CLIPS
+        self.rows = [row for row in contracts.read(inputs.clips, schema) if row["split"] == inputs.split]
+        if not self.rows:
+            raise ValueError(f"{inputs.clips}: no clips in split '{inputs.split}'")
+        self.digest = fingerprint([(r["clip_id"], r["sha256"], r["label"], r["available"]) for r in self.rows])
+        module = plugins.load("backbones", inputs.backbone)
+        self.cache = FrameCache(inputs.runtime["frame_cache_mb"])
+        protocol = inputs.protocol
+        self.loader = ClipLoader(
+            module.SPEC, Path(inputs.root), self.cache, self.device, protocol["views"], protocol["index_base"]
+        )
+        self._model: torch.nn.Module | None = None
+        self._context: Context | None = None
+        self._evidence: dict[str, Evidence] | None = None
+
+    def key(self, plugin: str, hyper: Any, seed: int) -> str:
+        """The name of the part that a run makes: all that decides its rows."""
+        inputs = self.inputs
+        facts = {
+            "contract": contracts.VERSION, "code": inputs.codes[plugin], "plugin": plugin, "hyper": hyper.model_dump(),
+            "seed": seed, "protocol": inputs.protocol, "dataset": inputs.dataset, "corruption": inputs.corruption,
+            "clips": self.digest, "classes": self.names, "weights": sha256_of_file(inputs.weights),
+            "threads": inputs.runtime["torch_threads"], "device": self.device.split(":")[0],
+        }  # fmt: skip
+        module = plugins.load("methods", plugin)
+        if module.NEEDS_STATISTICS:
+            facts["statistics"] = sha256_of_file(inputs.statistics)
+        if module.NEEDS_AUDIO and inputs.audio_scores:
+            facts["audio"] = [sha256_of_file(inputs.audio_scores), sha256_of_file(inputs.label_map)]
+        return key_of(facts)
+
+    def model(self) -> torch.nn.Module:
+        """The source model, loaded when the first part is missing."""
+        if self._model is None:
+            self._model = weights.load_backbone(self.inputs.weights, self.inputs.backbone, self.names, self.device)
+        return self._model
+
+    def context(self) -> Context:
+        """Source statistics and label map on the device."""
+        if self._context is None:
+            mapped = None
+            if self.inputs.label_map:
+                mapped, space = label_map.matrix(self.inputs.label_map, len(self.names))
+                self._refuse_other_space(space)
+                mapped = mapped.to(self.device)
+            statistics = load_aligned(self.inputs.statistics, self.device)
+            self._context = Context(statistics, mapped, self.inputs.protocol["name"] == "episodic")
+        return self._context
+
+    def _refuse_other_space(self, space: str) -> None:
+        scored = contracts.facts_of(self.inputs.audio_scores)["label_space"]
+        if scored != space:
+            raise ValueError(
+                f"{self.inputs.audio_scores} and {self.inputs.label_map} speak of different audio classes ({scored}, {space})"
+            )
+
+    def evidence(self, clip_id: str) -> Evidence | None:
+        """What was heard in a clip; None if the cell has no audio model."""
+        if not self.inputs.audio_scores:
+            return None
+        if self._evidence is None:
+            scores = contracts.read(self.inputs.audio_scores, contracts.AUDIO_SCORES)
+            self._evidence = {r["clip_id"]: Evidence(torch.tensor(r["scores"]).to(self.device), r["heard"]) for r in scores}
+        return self._evidence.get(clip_id)
+
+    def run(self, variant: str, plugin: str, hyper: Any, seed: int) -> tuple[list[Row], list[Row]]:
+        """Rows of predictions and timings of one run, from the part store if they are there."""
+        store, key = PartStore(self.inputs.parts), self.key(plugin, hyper, seed)
+        predictions = store.get(key, contracts.PREDICTIONS, _PREDICTIONS)
+        timings = store.get(key, contracts.TIMINGS, _TIMINGS)
+        if predictions is None or timings is None:
+            predictions, timings = self._compute(plugin, hyper, seed)
+            store.put(key, timings, contracts.TIMINGS, _TIMINGS)
+            store.put(key, predictions, contracts.PREDICTIONS, _PREDICTIONS)
+        # a part is named by what decides it, and the variant's name does not
+        return [{**row, "method": variant} for row in predictions], [{**row, "method": variant} for row in timings]
+
+    def _compute(self, plugin: str, hyper: Any, seed: int) -> tuple[list[Row], list[Row]]:
+        inputs = self.inputs
+        order = stream_order(len(self.rows), inputs.protocol["order"], seed, inputs.dataset, inputs.corruption)
+        listed = [(position, self.rows[index]) for position, index in enumerate(order)]
+        readable = [(position, row) for position, row in listed if row["available"]]
+        loads = [partial(self.loader.load, row, seed, self.evidence(row["clip_id"])) for _, row in readable]
+        module = plugins.load("methods", plugin)
+        outcomes = run_stream(module, hyper, self.model(), self.context(), loads)
+        predictions, timings = [], []
+        for (position, row), (outcome, times) in zip(readable, outcomes, strict=True):
+            place = {"method": plugin, "seed": seed, "position": position}
+            predictions.append({**place, "clip_id": row["clip_id"], "label": row["label"], **prediction_row(outcome)})
+            timings.append({**place, **times})
+        for position, row in listed:
+            if not row["available"]:
+                place = {"method": plugin, "seed": seed, "position": position, "clip_id": row["clip_id"], "label": row["label"]}
+                predictions.append({**place, **prediction_row(row["problem"])})
+        return sorted(predictions, key=lambda row: row["position"]), timings
+
+
+def adapt_cell(inputs: CellInputs, runs: Sequence[Sequence[Any]], tuned: str, facts: Row, out: str, timing_out: str) -> None:
+    """Compute all runs (variant, plugin, hyper, seed) of a cell and write its predictions and timings.
+
+    A run that fails does not keep the others from being computed and stored; the job then fails and names them.
+    """
+    cell = Cell(inputs)
+    chosen = json.loads(Path(tuned).read_text(encoding="utf-8")) if tuned else {}
+    predictions, timings, failures, used = [], [], [], []
+    for variant, plugin, given, seed in runs:
+        try:
+            hyper = overrides(plugins.load("methods", plugin).Hyper, {**given, **chosen.get(variant, {})}, f"methods.{variant}")
+            made = cell.run(variant, plugin, hyper, seed)
+        except Exception as error:
+            traceback.print_exc()
+            failures.append(f"{variant} (seed {seed}): {type(error).__name__}: {error}")
+            continue
+        predictions += made[0]
+        timings += made[1]
+        used.append([variant, plugin, hyper.model_dump(), seed])
+    if failures:
+        raise RuntimeError(f"{len(failures)} of {len(runs)} runs failed; the others are kept. " + "; ".join(failures))
+    stored = {**facts, "runs": used, "clips_digest": cell.digest, "protocol": inputs.protocol, "split": inputs.split}
+    contracts.write(predictions, contracts.PREDICTIONS, out, stored)
+    contracts.write(timings, contracts.TIMINGS, timing_out, facts)
