@@ -1,0 +1,120 @@
+# Source models, their statistics, and adaptation at test time.
+
+
+rule train_source:  # on the clean training split; a killed job goes on from its last epoch
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+        classes="<data>/{dataset}/classes.parquet",
+    output:
+        weights="<data>/weights/{backbone}/{dataset}.safetensors",
+        training="<results>/training/{backbone}/{dataset}.parquet",
+    log:
+        "<logs>/train_source/{dataset}/{backbone}.log",
+    benchmark:
+        "<benchmarks>/train_source/{dataset}/{backbone}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.training_threads
+    resources:
+        gpu=1,
+        mem_mb=16_000,
+        runtime=480,
+    params:
+        plugin=backbone_plugin,
+        hyper=training_settings,
+        root=dataset_root,
+        seed=CONFIG.seed,
+        runtime=CONFIG.runtime.model_dump(),
+        code=code_of("training:train", "backbones.{backbone}"),
+    script:
+        "../workflow_scripts/train_source.py"
+
+
+rule compute_statistics:
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+        classes="<data>/{dataset}/classes.parquet",
+        weights="<data>/weights/{backbone}/{dataset}.safetensors",
+    output:
+        statistics="<results>/source_statistics/{dataset}/{backbone}.safetensors",
+    log:
+        "<logs>/compute_statistics/{dataset}/{backbone}.log",
+    benchmark:
+        "<benchmarks>/compute_statistics/{dataset}/{backbone}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.training_threads
+    resources:
+        gpu=1,
+        mem_mb=16_000,
+        runtime=120,
+    params:
+        plugin=backbone_plugin,
+        root=dataset_root,
+        batch=32,
+        runtime=CONFIG.runtime.model_dump(),
+        code=code_of("statistics:compute", "backbones.{backbone}"),
+    script:
+        "../workflow_scripts/compute_statistics.py"
+
+
+rule tune_methods:  # a grid on held-out clips under one corruption; the test split is never looked at
+    input:
+        clips=tuning_clips,
+        classes="<data>/{dataset}/classes.parquet",
+        weights="<data>/weights/{backbone}/{dataset}.safetensors",
+        statistics="<results>/source_statistics/{dataset}/{backbone}.safetensors",
+        audio_scores=audio_scores,
+        label_map=label_maps,
+    output:
+        chosen="<results>/tuning/{experiment}/{dataset}/{backbone}.json",
+        trials="<results>/tuning/{experiment}/{dataset}/{backbone}.parquet",
+    log:
+        "<logs>/tune_methods/{experiment}/{dataset}/{backbone}.log",
+    benchmark:
+        "<benchmarks>/tune_methods/{experiment}/{dataset}/{backbone}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.torch_threads
+    resources:
+        gpu=1,
+        mem_mb=24_000,
+        runtime=240,
+    params:
+        cell=tuning_cell,
+        codes=method_codes,
+        code=code_of("tuning:tune"),
+    script:
+        "../workflow_scripts/tune_methods.py"
+
+
+rule adapt_clips:  # one job a cell: every method and seed of the experiment over the same decoded clips
+    input:
+        clips=cell_clips,
+        classes="<data>/{dataset}/classes.parquet",
+        weights="<data>/weights/{backbone}/{dataset}.safetensors",
+        statistics="<results>/source_statistics/{dataset}/{backbone}.safetensors",
+        audio_scores=audio_scores,
+        label_map=label_maps,
+        tuned=tuned,
+    output:
+        predictions="<results>/predictions/{experiment}/{dataset}/{corruption}-{severity}/{backbone}.parquet",
+        timings="<results>/predictions/{experiment}/{dataset}/{corruption}-{severity}/{backbone}.timing.parquet",
+    log:
+        "<logs>/adapt_clips/{experiment}/{dataset}/{corruption}-{severity}/{backbone}.log",
+    benchmark:
+        "<benchmarks>/adapt_clips/{experiment}/{dataset}/{corruption}-{severity}/{backbone}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.torch_threads
+    resources:
+        gpu=1,
+        mem_mb=24_000,
+        runtime=240,
+    params:
+        cell=adaptation_cell,
+        runs=runs_of_cell,
+        codes=method_codes,
+        code=code_of("streaming:adapt_cell"),
+    script:
+        "../workflow_scripts/adapt_clips.py"

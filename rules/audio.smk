@@ -1,0 +1,93 @@
+# What is heard: sound tracks, audio-event scores, and the map from their names to video classes.
+
+
+rule extract_audio:
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+    output:
+        audio="<data>/{dataset}/audio/{audio_model}/audio.parquet",
+    log:
+        "<logs>/extract_audio/{dataset}/{audio_model}.log",
+    benchmark:
+        "<benchmarks>/extract_audio/{dataset}/{audio_model}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 8
+    resources:
+        mem_mb=4_000,
+        runtime=120,
+    params:
+        plugin=audio_model_field("plugin"),
+        root=dataset_root,
+        splits=splits_to_hear,
+        code=code_of("audio:extract", "audio_models.{audio_model}:SPEC"),
+    script:
+        "../workflow_scripts/extract_audio.py"
+
+
+rule train_tagger:  # on a sound bank with a vocabulary of its own
+    input:
+        bank=bank_maker,
+    output:
+        weights="<data>/weights/audio/{audio_model}.safetensors",
+        training="<results>/training/audio/{audio_model}.parquet",
+    log:
+        "<logs>/train_tagger/{audio_model}.log",
+    benchmark:
+        "<benchmarks>/train_tagger/{audio_model}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.training_threads
+    resources:
+        mem_mb=8_000,
+        runtime=120,
+    params:
+        bank=bank_csv,
+        plugin=audio_model_field("plugin"),
+        hyper=audio_model_field("hyper"),
+        seed=CONFIG.seed,
+        runtime=CONFIG.runtime.model_dump(),
+        code=code_of("tagging:train", "audio_models.{audio_model}"),
+    script:
+        "../workflow_scripts/train_tagger.py"
+
+
+rule score_audio:
+    input:
+        audio="<data>/{dataset}/audio/{audio_model}/audio.parquet",
+        weights="<data>/weights/audio/{audio_model}.safetensors",
+    output:
+        scores="<results>/audio_scores/{dataset}/{audio_model}.parquet",
+    log:
+        "<logs>/score_audio/{dataset}/{audio_model}.log",
+    benchmark:
+        "<benchmarks>/score_audio/{dataset}/{audio_model}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.torch_threads
+    resources:
+        mem_mb=8_000,
+        runtime=120,
+    params:
+        plugin=audio_model_field("plugin"),
+        torch_threads=CONFIG.runtime.torch_threads,
+        code=code_of("tagging:score", "audio_models.{audio_model}"),
+    script:
+        "../workflow_scripts/score_audio.py"
+
+
+rule map_labels:  # from a reviewed file, checked against both vocabularies
+    input:
+        reviewed=reviewed_map,
+        weights="<data>/weights/audio/{audio_model}.safetensors",
+        classes="<data>/{dataset}/classes.parquet",
+    output:
+        label_map="<results>/label_maps/{dataset}/{audio_model}.parquet",
+    log:
+        "<logs>/map_labels/{dataset}/{audio_model}.log",
+    conda:
+        "../envs/torch.yaml"
+    params:
+        code=code_of("label_map:write"),
+    script:
+        "../workflow_scripts/map_labels.py"

@@ -1,0 +1,50 @@
+# From a name in the config to a table of verified clips.
+
+
+rule prepare_dataset:  # makes or fetches the files of a dataset that is not a user's folder
+    output:
+        manifest="<data>/{dataset}/prepared.json",
+    log:
+        "<logs>/prepare_dataset/{dataset}.log",
+    benchmark:
+        "<benchmarks>/prepare_dataset/{dataset}.tsv"
+    conda:
+        "../envs/media.yaml"
+    threads: 8
+    resources:
+        mem_mb=4_000,
+        runtime=60,
+    params:
+        plugin=of_dataset("plugin"),
+        options=of_dataset("options"),
+        root=dataset_root,
+        code=code_of("datasets.{dataset}", "media:write_video", "media:write_flac"),
+    script:
+        "../workflow_scripts/prepare_dataset.py"
+
+
+rule index_dataset:  # probes every listed file; what is wrong with one becomes a row
+    input:
+        dataset_files,
+    output:
+        clips="<data>/{dataset}/clips.parquet",
+        classes="<data>/{dataset}/classes.parquet",
+        events="<data>/{dataset}/events.parquet",
+    log:
+        "<logs>/index_dataset/{dataset}.log",
+    benchmark:
+        "<benchmarks>/index_dataset/{dataset}.tsv"
+    conda:
+        "../envs/media.yaml"
+    threads: 8
+    resources:
+        mem_mb=4_000,
+        runtime=60,
+    params:
+        plugin=of_dataset("plugin"),
+        options=of_dataset("options"),
+        root=dataset_root,
+        listing=dataset_listing,
+        code=code_of("indexing:index_dataset", "datasets.{dataset}:index", "datasets.{dataset}:Options"),
+    script:
+        "../workflow_scripts/index_dataset.py"

@@ -1,0 +1,29 @@
+"""Adapt to the clips of one cell with every method and seed, and predict them."""
+
+from typing import TYPE_CHECKING
+
+from earshot import streaming
+from earshot.jobs import job_log
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job_log(snakemake.log[0]):
+    inputs = streaming.CellInputs(
+        clips=snakemake.input.clips,
+        classes=snakemake.input.classes,
+        weights=snakemake.input.weights,
+        statistics=snakemake.input.statistics,
+        audio_scores=str(snakemake.input.get("audio_scores") or ""),
+        label_map=str(snakemake.input.get("label_map") or ""),
+        codes=snakemake.params.codes,
+        **snakemake.params.cell,
+    )
+    streaming.adapt_cell(
+        inputs,
+        runs=snakemake.params.runs,
+        tuned=str(snakemake.input.get("tuned") or ""),
+        facts={**dict(snakemake.wildcards.items()), "severity": int(snakemake.wildcards.severity)},
+        out=snakemake.output.predictions,
+        timing_out=snakemake.output.timings,
+    )

@@ -1,0 +1,21 @@
+"""Compute the source statistics of a backbone on the clean training split."""
+
+from typing import TYPE_CHECKING
+
+from earshot import statistics
+from earshot.jobs import job_log
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job_log(snakemake.log[0]):
+    statistics.compute(
+        clips=snakemake.input.clips,
+        classes=snakemake.input.classes,
+        weights_path=snakemake.input.weights,
+        root=snakemake.params.root,
+        plugin=snakemake.params.plugin,
+        runtime=snakemake.params.runtime,
+        batch=snakemake.params.batch,
+        out=snakemake.output.statistics,
+    )

@@ -1,0 +1,23 @@
+"""Train the source model of a dataset."""
+
+from typing import TYPE_CHECKING
+
+from earshot import training
+from earshot.jobs import job_log
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job_log(snakemake.log[0]):
+    training.train(
+        clips=snakemake.input.clips,
+        classes=snakemake.input.classes,
+        root=snakemake.params.root,
+        plugin=snakemake.params.plugin,
+        hyper=snakemake.params.hyper,
+        seed=snakemake.params.seed,
+        runtime=snakemake.params.runtime,
+        code=snakemake.params.code,
+        weights_out=snakemake.output.weights,
+        metrics_out=snakemake.output.training,
+    )

@@ -1,0 +1,25 @@
+"""Choose hyper-parameters of methods on held-out clips."""
+
+from typing import TYPE_CHECKING
+
+from earshot import tuning
+from earshot.jobs import job_log
+from earshot.streaming import CellInputs
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job_log(snakemake.log[0]):
+    cell = dict(snakemake.params.cell)
+    grid, methods, seed = cell.pop("grid"), cell.pop("methods"), cell.pop("seed")
+    inputs = CellInputs(
+        clips=snakemake.input.clips,
+        classes=snakemake.input.classes,
+        weights=snakemake.input.weights,
+        statistics=snakemake.input.statistics,
+        audio_scores=str(snakemake.input.get("audio_scores") or ""),
+        label_map=str(snakemake.input.get("label_map") or ""),
+        codes=snakemake.params.codes,
+        **cell,
+    )
+    tuning.tune(inputs, methods, grid, seed, snakemake.output.chosen, snakemake.output.trials)
