@@ -1,0 +1,75 @@
+"""Shared small things: a few generated videos, and where the data beside the project lies."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from earshot import media
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of data beside the project; tests that need it skip where it is absent."""
+    if not (SHARED / "README.md").exists():
+        pytest.skip("needs the data folder beside the project, which is absent here")
+    return SHARED
+
+
+def moving_square(frames=16, size=32, speed=1, seed=0):
+    """A textured square that moves over a noisy background: (T, H, W, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    background = rng.integers(60, 120, (size, size, 3), dtype=np.uint8)
+    out = np.repeat(background[None], frames, 0)
+    for t in range(frames):
+        x = (2 + speed * t) % (size - 10)
+        out[t, 8:18, x : x + 10] = (220, 180, 40 + 4 * t % 200)
+    return out
+
+
+def tone(seconds=1.0, rate=16_000, hertz=440.0, level=0.3):
+    """A sine wave (N,) float32."""
+    return (level * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory):
+    """A video of 16 frames with sound."""
+    path = tmp_path_factory.mktemp("media") / "square.mp4"
+    media.write_video(path, moving_square(), 16, tone())
+    return path
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory):
+    """A folder with one good clip and everything that goes wrong with files, and its label list."""
+    root = tmp_path_factory.mktemp("zoo")
+    good = moving_square(32)
+    media.write_video(root / "good.mp4", good, 16, tone(2))
+    media.write_video(root / "silent.mp4", good, 16, np.zeros(32_000, np.float32))
+    media.write_video(root / "no sound.mp4", good, 16)
+    media.write_video(root / "Blåser på høy – 音.mp4", good, 16, tone(2))
+    whole = (root / "good.mp4").read_bytes()
+    (root / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (root / "empty.mp4").write_bytes(b"")
+    (root / "text.mp4").write_text("this is no video")
+    media.write_flac(root / "only sound.mp4.flac", tone(), 16_000)
+    (root / "only sound.mp4.flac").rename(root / "only sound.mp4")
+    cut_in_the_middle(root / "good.mp4", root / "cut.mp4")
+    names = sorted(path.name for path in root.iterdir())
+    lines = [
+        "path,label,split",
+        *(f"{name},{'ab'[i % 2]},{('train', 'test')[i % 2]}" for i, name in enumerate([*names, "absent.mp4"])),
+    ]
+    (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root
+
+
+def cut_in_the_middle(source, path):
+    """A file whose index comes first and whose data stops half-way, as an interrupted download leaves it."""
+    import ffmpeg
+
+    media.run_ffmpeg(ffmpeg.input(str(source)).output(str(path), c="copy", movflags="+faststart"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * 0.6)])

@@ -1,0 +1,211 @@
+"""Our TANet, statistics, ViTTA and audio-assisted method against numbers of the reference implementations."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from earshot import statistics
+from earshot.adaptation import Clip, Context, Evidence
+from earshot.backbones import tanet
+from earshot.methods import audio_assisted, vitta
+from earshot.methods._alignment import Alignment, consistency
+from earshot.methods._cycle import CycleHyper, jensen_shannon, views_agree
+from earshot.methods._listening import ListeningHyper, mapped_audio, pseudo_label
+
+import fill
+
+HERE = Path(__file__).parent / "tta"
+
+
+def golden(name):
+    return json.loads((HERE / f"{name}.json").read_text())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def source():
+    """TANet with filled weights, sent through the importer with the published `module.` prefix; dropout off."""
+    model = tanet.build(101)
+    filled = fill.state_dict(model.state_dict())
+    model.load_state_dict(tanet.import_weights({f"module.{name}": tensor for name, tensor in filled.items()}))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def source_moments(source):
+    batches = [torch.stack([fill.clip(f"src/{i}", 16, 64) for i in picks]) for picks in ((0, 1), (2, 3), (4,))]
+    return statistics.average(source, tanet.candidate_layers(source), batches)
+
+
+def test_the_fill_is_the_one_that_made_the_numbers(source):
+    checks = golden("fill_checks")
+    for name, (total, norm) in checks["fill_sum_l2"].items():
+        tensor = source.state_dict()[name].double()
+        assert (float(tensor.sum()), float(tensor.norm())) == pytest.approx((total, norm), rel=1e-5)
+    assert sum(parameter.numel() for parameter in source.parameters()) == checks["num_params"]
+
+
+@pytest.mark.parametrize("key", ["eval/0@64", "eval/1@64", "big/0@224"])
+def test_source_logits(source, key):
+    name, size = key.split("@")
+    with torch.no_grad():
+        logits = source(fill.clip(name, 16, int(size))[None])[0]
+    np.testing.assert_allclose(logits, golden("logits_source")["tanet"][key], atol=5e-5)
+
+
+def test_source_statistics_are_the_weighted_mean_of_batches(source_moments):
+    moments, clips = source_moments
+    assert clips == 5
+    layers = golden("source_stats")["tanet"]["layers"]
+    assert list(moments) == [layer["name"] for layer in layers]
+    for layer in layers:
+        mean, var = moments[layer["name"]]
+        assert float(mean.double().sum()) == pytest.approx(layer["mean_sum"], abs=1e-4 * max(1, layer["mean_l1"]))
+        assert float(var.double().sum()) == pytest.approx(layer["var_sum"], rel=1e-4)
+        np.testing.assert_allclose(mean[:3], layer["mean_head"], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(var[:3], layer["var_head"], rtol=1e-4, atol=1e-5)
+
+
+def fresh(source):
+    model = tanet.build(101)
+    model.load_state_dict(source.state_dict())
+    return model
+
+
+@pytest.mark.parametrize("run", ["default", "large_lr"])
+def test_vitta_online(source, source_moments, run):
+    expected = golden("vitta_tanet")[run]
+    aligned = {name: source_moments[0][name] for name in tanet.aligned_layers(source)}
+    assert list(aligned) == expected["hooked_layers"]
+    model = fresh(source)
+    hyper = vitta.Hyper(lr=expected["lr"], adapt_dropout="off")
+    method = vitta.Method(model, hyper, Context(aligned))
+    for i, step in enumerate(expected["steps"]):
+        views = torch.stack([fill.clip(f"tta/{i}/{view}", 16, 64) for view in (0, 1)])
+        outcome = method.adapt(Clip(views, fill.clip(f"eval/{i}", 16, 64)[None]))
+        assert outcome.loss_first == pytest.approx(step["loss"], rel=1e-5)
+        np.testing.assert_allclose(outcome.logits, step["eval_logits_after"], atol=2e-4)
+        for name, norm in step["grad_norm"].items():
+            assert float(model.get_parameter(name).grad.norm()) == pytest.approx(norm, rel=2e-3)
+    for name, ema in expected["ema_after_last_step"].items():
+        mean, var = method.alignment.committed[name]
+        np.testing.assert_allclose(mean[:3], ema["mean_head"], rtol=2e-3, atol=1e-5)
+        np.testing.assert_allclose(var[:3], ema["var_head"], rtol=2e-3, atol=1e-5)
+    group = method.optimizer.param_groups[0]
+    assert (group["momentum"], group["weight_decay"], group["nesterov"]) == (0.9, 5e-4, False)
+
+
+def test_vitta_loss_by_layer(source, source_moments):
+    expected = golden("vitta_tanet")["default"]["steps"][0]
+    aligned = {name: source_moments[0][name] for name in tanet.aligned_layers(source)}
+    alignment = Alignment(source, aligned, rho=0.1)
+    views = torch.stack([fill.clip(f"tta/0/{view}", 16, 64) for view in (0, 1)])
+    with torch.no_grad():
+        logits, targets = alignment.forward(views)
+    by_layer = [float(Alignment.loss(alignment, {name: pair})) for name, pair in targets.items()]
+    np.testing.assert_allclose(by_layer, expected["align_per_layer"], rtol=1e-5)
+    assert float(consistency(logits)) == pytest.approx(expected["consis"], rel=5e-4)
+    np.testing.assert_allclose(logits.flatten(), expected["view_logits"], atol=5e-5)
+
+
+def test_vitta_episodic_with_two_steps(source, source_moments):
+    expected = golden("vitta_tanet")["reset_each_sample_2_grad_steps"]
+    aligned = {name: source_moments[0][name] for name in tanet.aligned_layers(source)}
+    views = torch.stack([fill.clip(f"tta/0/{view}", 16, 64) for view in (0, 1)])
+    method = vitta.Method(
+        fresh(source), vitta.Hyper(lr=expected["lr"], steps=2, adapt_dropout="off"), Context(aligned, episodic=True)
+    )
+    outcome = method.adapt(Clip(views, fill.clip("eval/0", 16, 64)[None]))
+    assert outcome.loss_last == pytest.approx(expected["steps"][0]["loss"], rel=1e-5)
+    np.testing.assert_allclose(outcome.logits, expected["steps"][0]["eval_logits_after"], atol=2e-4)
+
+
+@pytest.mark.parametrize("case", golden("functional")["vitta_consistency"], ids=lambda case: case["logits"])
+def test_consistency(case):
+    """The reference sums over the batch; ours has a batch of one, so clips are summed here."""
+    logits = torch.from_numpy(3 * fill.normal(case["logits"][len("3*normal(") : -1], case["shape"])).requires_grad_(True)
+    loss = torch.stack([consistency(views) for views in logits]).sum()
+    loss.backward()
+    assert loss.item() == pytest.approx(case["loss"], rel=1e-5)
+    assert float(logits.grad.norm()) == pytest.approx(case["grad_l2"], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", golden("audio_assist_example")["cases"])
+def test_pseudo_label(name):
+    example = golden("audio_assist_example")
+    case, inputs = example["cases"][name], example["inputs"]
+    options = dict(case["options"])
+    heard = options.pop("has_audio", True)
+    target = options.pop("target", "soft")
+    hyper = ListeningHyper(**options)
+    views = torch.tensor(inputs["view_logits"], dtype=torch.float64)
+    mapped = mapped_audio(torch.tensor(inputs["audio_logits"]).double(), heard, torch.tensor(inputs["M"]).double(), hyper)
+    q, alpha = pseudo_label(views.softmax(-1).mean(0), mapped, hyper)
+    assert (mapped.q is not None) == bool(case["u"])
+    assert mapped.kappa == pytest.approx(case["kappa"], abs=1e-6)
+    assert alpha == pytest.approx(case["alpha"], abs=1e-6)
+    if case["q_a"]:
+        np.testing.assert_allclose(mapped.q, case["q_a"], atol=1e-6)
+    np.testing.assert_allclose(q, case["q"], atol=1e-6)
+    if target == "hard":
+        q = torch.nn.functional.one_hot(q.argmax(), len(q)).double()
+    assert float(audio_assisted.soft_cross_entropy(views, q)) == pytest.approx(case["L_pl"], abs=1e-6)
+    assert float(consistency(views)) == pytest.approx(case["consis"], abs=1e-6)
+    assert float(jensen_shannon(views)) == pytest.approx(case["jsd"], abs=1e-6)
+    assert views_agree(views, CycleHyper()) == case["agree_argmax"]
+
+
+class _Scripted(audio_assisted.Method):
+    """The cycle with losses and agreement from a script and no model behind it."""
+
+    def __init__(self, trace):
+        options = {{"rule": "stop_rule"}.get(key, key): value for key, value in trace["options"].items()}
+        self.hyper, self.trace, self.n, self.undone = audio_assisted.Hyper(**options), trace, 0, 0
+        self.alignment = self
+
+    def forward(self, views):
+        return torch.zeros(2, 3), {}
+
+    def _measure(self, logits, targets, target):
+        loss = self.trace["loss_at_n"][self.n]
+        loss = math.nan if loss is None else float(loss)
+        return audio_assisted._Pass(torch.tensor(loss), loss, self.trace["agree_at_n"][self.n], targets, logits)
+
+    def _update(self, loss):
+        self.n += 1
+
+    def _snapshot(self):
+        def restore():
+            self.n -= 1
+
+        return restore
+
+
+@pytest.mark.parametrize(
+    "trace", golden("audio_assist_example")["cycle_traces"], ids=lambda t: f"{t['stop']}-{t['updates_kept']}"
+)
+def test_cycle_traces(trace):
+    method = _Scripted(trace)
+    n, stop, _, _, _ = method._cycle(torch.zeros(2, 3, 1, 1, 1), audio_assisted.Heard(None, 0.0))
+    assert (n, stop) == (trace["updates_kept"], trace["stop"])
+    assert method.n == n  # what was not kept was taken back
+
+
+def test_audio_assisted_with_one_step_and_no_pseudo_label_is_vitta(source, source_moments):
+    aligned = {name: source_moments[0][name] for name in tanet.aligned_layers(source)}
+    context = Context(aligned, label_map=torch.eye(101))
+    views = torch.stack([fill.clip(f"tta/0/{view}", 16, 64) for view in (0, 1)])
+    clip = Clip(views, fill.clip("eval/0", 16, 64)[None], Evidence(torch.ones(101), heard=True))
+    ours = audio_assisted.Method(fresh(source), audio_assisted.Hyper(lr=2e-3, n_max=1, lambda_pl=0), context).adapt(clip)
+    theirs = vitta.Method(fresh(source), vitta.Hyper(lr=2e-3, adapt_dropout="off"), context).adapt(clip)
+    assert torch.equal(ours.logits, theirs.logits)

@@ -1,0 +1,198 @@
+"""Every present and future plug-in keeps the contract of its kind."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from conftest import moving_square
+from earshot import adaptation, plugins
+from earshot.adaptation import Clip, Context, Evidence
+from earshot.moments import recorded
+from earshot.randomness import numpy_generator
+
+ALL = [(kind, name) for kind in plugins.KINDS for name in plugins.available(kind)]
+CLASSES = 5
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_it_documents_its_source(kind, name):
+    module = plugins.load(kind, name)
+    assert module.__doc__ and len(module.__doc__) > 80
+    assert "Source" in module.__doc__ or "SPEC" in vars(module) or name == "source"
+
+
+def test_unknown_keys_list_the_legal_ones():
+    with pytest.raises(plugins.UnknownPlugin, match="unknown corruption 'snoww'; available: contrast, gauss, h265_abr"):
+        plugins.load("corruptions", "snoww")
+
+
+def test_listing_plugins_imports_nothing():
+    import subprocess
+    import sys
+
+    code = "import sys; sys.path.insert(0, 'workflow_scripts'); from earshot import plugins, config, digests; "
+    code += "[plugins.available(k) for k in plugins.KINDS]; digests.of('methods.tent'); sys.exit('torch' in sys.modules or 'av' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=__file__.rsplit("/tests/", 1)[0]).returncode == 0
+
+
+@pytest.mark.parametrize("name", plugins.available("corruptions"))
+def test_corruption(name):
+    module = plugins.load("corruptions", name)
+    spec = module.SPEC
+    assert all(len(values) == 5 for values in spec.severities.values())
+    assert spec.title and spec.family and spec.unit and spec.source
+    if hasattr(module, "codec"):
+        assert module.codec(spec.severities["ucf101c"][0], 100_000)["vcodec"]
+        return
+    frames = moving_square(3)
+    before = frames.copy()
+    distances = []
+    for value in spec.severities["ucf101c"]:
+        out = module.apply(frames, value, numpy_generator("a"))
+        assert (out.shape, out.dtype) == (frames.shape, np.uint8)
+        assert np.array_equal(out, module.apply(frames, value, numpy_generator("a")))
+        distances.append(np.square(out.astype(float) - frames).mean())
+    assert np.array_equal(frames, before), "the input was changed"
+    assert distances == sorted(distances)
+    assert distances[0] > 0
+    other = module.apply(frames, spec.severities["ucf101c"][2], numpy_generator("b"))
+    same = np.array_equal(other, module.apply(frames, spec.severities["ucf101c"][2], numpy_generator("a")))
+    assert same == (spec.randomness == "none")
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    return plugins.load("backbones", "tanet_small").build(CLASSES).eval()
+
+
+@pytest.mark.parametrize("name", plugins.available("backbones"))
+def test_backbone(name):
+    module = plugins.load("backbones", name)
+    model = module.build(CLASSES).eval()
+    size = min(module.SPEC.size, 64)
+    with torch.no_grad():
+        logits = model(torch.zeros(1, 3, module.SPEC.frames, size, size))
+    assert logits.shape == (1, CLASSES)
+    layers, candidates = module.aligned_layers(model), module.candidate_layers(model)
+    assert layers and set(layers) <= set(candidates)
+    with recorded(model, layers) as seen, torch.no_grad():
+        model(torch.zeros(1, 3, module.SPEC.frames, size, size))
+    assert list(seen) == layers
+    state = model.state_dict()
+    assert set(module.import_weights({f"module.{k}": v for k, v in state.items()})) == set(state)
+    state.pop(next(iter(state)))
+    with pytest.raises(ValueError, match="missing"):
+        module.import_weights({**state, "surplus": torch.zeros(1)})
+
+
+def clips(n=3):
+    generator = torch.Generator().manual_seed(1)
+    for i in range(n):
+        views = torch.randn(2, 3, 8, 64, 64, generator=generator)
+        logits = torch.randn(4, generator=generator) + 1
+        yield Clip(views, views[:1].clone(), Evidence(logits, heard=i != 1))
+
+
+@pytest.fixture(scope="module")
+def context(small):
+    layers = plugins.load("backbones", "tanet_small").aligned_layers(small)
+    widths = {name: small.get_submodule(name).num_features for name in layers}
+    statistics = {name: (torch.zeros(width), torch.ones(width)) for name, width in widths.items()}
+    return Context(statistics, label_map=torch.eye(4, CLASSES))
+
+
+def stream(name, model, context, hyper=None):
+    module = plugins.load("methods", name)
+    loads = [lambda clip=clip: clip for clip in clips()]
+    torch.manual_seed(0)
+    return [outcome for outcome, _ in adaptation.run_stream(module, hyper or module.Hyper(), model, context, loads)]
+
+
+@pytest.mark.parametrize("name", plugins.available("methods"))
+def test_method(name, small, context):
+    module = plugins.load("methods", name)
+    assert module.PREDICTS in ("before", "after", "none")
+    assert isinstance(module.NEEDS_AUDIO, bool) and isinstance(module.NEEDS_STATISTICS, bool)
+    before = copy.deepcopy(small.state_dict())
+    outcomes = stream(name, small, context)
+    assert all(torch.equal(before[key], value) for key, value in small.state_dict().items()), "the source model was changed"
+    assert [outcome.logits.shape for outcome in outcomes] == [(CLASSES,)] * 3
+    assert not outcomes[0].logits.requires_grad
+    again = stream(name, small, context)
+    assert all(torch.equal(a.logits, b.logits) for a, b in zip(outcomes, again, strict=True)), "not deterministic"
+    rows = [adaptation.prediction_row(outcome) for outcome in outcomes]
+    assert all(row["available"] and 0 < row["confidence"] <= 1 and row["entropy"] >= 0 for row in rows)
+
+
+@pytest.mark.parametrize("name", plugins.available("methods"))
+def test_method_resets_exactly(name, small, context):
+    """In the episodic protocol a clip's prediction does not depend on the clips before it."""
+    if name != "source":
+        module = plugins.load("methods", name)
+        hyper = module.Hyper(**({"adapt_dropout": "off"} if "adapt_dropout" in module.Hyper.model_fields else {}))
+    else:
+        hyper = None
+    episodic = Context(context.statistics, context.label_map, episodic=True)
+    whole = stream(name, small, episodic, hyper)
+    module = plugins.load("methods", name)
+    last = list(clips())[2]
+    alone = [o for o, _ in adaptation.run_stream(module, hyper or module.Hyper(), small, episodic, [lambda: last])]
+    assert torch.equal(whole[2].logits, alone[0].logits)
+
+
+@pytest.mark.parametrize("name", [n for n in plugins.available("methods") if n != "source"])
+def test_method_does_something(name, small, context):
+    module = plugins.load("methods", name)
+    strong = stream(name, small, context, module.Hyper(lr=1e-2))
+    plain = stream("source", small, context)
+    assert not torch.allclose(strong[-1].logits, plain[-1].logits, atol=1e-4)
+
+
+def test_sound_is_ignored_where_there_is_none(small, context):
+    outcomes = stream("audio_assisted", small, context)
+    assert [outcome.heard for outcome in outcomes] == [True, False, True]
+    assert outcomes[1].audio_class == -1
+
+
+def test_a_clip_that_cannot_be_read_costs_only_itself(small, context):
+    from earshot.media import MediaError
+
+    def broken():
+        raise MediaError("undecodable: test")
+
+    module = plugins.load("methods", "source")
+    good = list(clips())
+    loads = [lambda: good[0], broken, lambda: good[2]]
+    outcomes = [outcome for outcome, _ in adaptation.run_stream(module, module.Hyper(), small, context, loads)]
+    assert outcomes[1] == "undecodable: test"
+    assert adaptation.prediction_row(outcomes[1])["available"] is False
+    assert not isinstance(outcomes[2], str)
+
+
+def test_non_finite_logits_are_no_prediction(small, context):
+    broken = copy.deepcopy(small)
+    broken.new_fc.bias.data.fill_(float("nan"))
+    outcomes = stream("source", broken, context)
+    assert outcomes == ["non-finite logits"] * 3
+
+
+@pytest.mark.parametrize("name", plugins.available("audio_models"))
+def test_audio_model(name):
+    module = plugins.load("audio_models", name)
+    model = module.build(7).eval()
+    with torch.no_grad():
+        scores = model(0.1 * torch.randn(2, int(module.SPEC.rate_hz * module.SPEC.window_s)))
+        silence = model(torch.zeros(1, int(module.SPEC.rate_hz * module.SPEC.window_s)))
+    assert scores.shape == (2, 7)
+    assert silence.isfinite().all()
+
+
+@pytest.mark.parametrize("name", plugins.available("datasets"))
+def test_dataset(name):
+    module = plugins.load("datasets", name)
+    assert module.SPEC.title and module.SPEC.task in ("classification", "parsing")
+    if module.SPEC.classes is not None:
+        assert len(set(module.SPEC.classes)) == len(module.SPEC.classes)
+    assert module.Options()

@@ -1,0 +1,74 @@
+"""The config: what is wrong is named, with the way out."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from earshot import checks
+from earshot.config import ConfigError, load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def values():
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def test_the_default_config_is_valid_and_so_are_its_overrides(values):
+    assert checks.check(load(values)) > 3
+
+
+def change(values, path, value):
+    *parents, last = path.split(".")
+    for key in parents:
+        values = values[key]
+    values[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("experiments.demo.methods", ["tentt"], r"experiments.demo: unknown method 'tentt'; available: audio_assisted, source"),
+        ("experiments.demo.corruptions", ["snoww"], r"unknown corruption 'snoww'; available: contrast"),
+        ("experiments.demo.backbones", ["resnet"], r"unknown backbone 'resnet'; available: "),
+        ("experiments.demo.datasets", ["ucf"], r"experiments.demo: unknown dataset 'ucf'; available: demo"),
+        ("experiments.demo.severities", [6], r"severities.0: .* less than or equal to 5 \(given: 6\)"),
+        ("experiments.demo.seeds", "three", r"experiments.demo.seeds: .*list \(given: 'three'\)"),
+        ("targets", ["dmeo"], r"targets: unknown experiment 'dmeo'; available: demo"),
+        ("runtime.torch_threads", "many", r"runtime.torch_threads: .* \(given: 'many'\)"),
+        ("runtim", {}, r"runtim: Extra inputs are not permitted"),
+        ("protocol.name", "onlin", r"protocol.name: .*'online' or 'episodic' \(given: 'onlin'\)"),
+        ("experiments.demo.audio_model", "ast", r"unknown audio model 'ast'; available: demo_tagger"),
+        ("label_maps", [], r"no label map from audio model 'demo_tagger' to dataset 'demo'"),
+    ],
+)
+def test_a_mistake_is_named_with_the_way_out(values, path, value, message):
+    change(values, path, value)
+    with pytest.raises(ConfigError, match=message):
+        load(values)
+
+
+def test_a_wrong_override_lists_the_legal_ones(values):
+    values["methods"] = {"slow": {"plugin": "tent", "hyper": {"learning_rate": 1}}}
+    with pytest.raises(ConfigError, match=r"methods.slow.hyper: learning_rate.*Legal keys: lr, steps, input"):
+        checks.check(load(values))
+
+
+def test_an_experiment_expands_into_cells_and_runs(values):
+    config = load(values)
+    cells = list(config.cells("demo"))
+    assert [(cell.corruption, cell.severity) for cell in cells] == [
+        ("clean", 0), ("gauss", 5), ("contrast", 5), ("h265_abr", 5),
+    ]  # fmt: skip
+    runs = config.runs("demo")
+    assert len(runs) == 4 * 3
+    assert len({(run.variant, run.seed) for run in runs}) == len(runs)
+
+
+def test_splits_are_corrupted_only_where_someone_needs_them(values):
+    config = load(values)
+    tune = config.experiments["demo"].tune
+    others = set(config.experiments["demo"].corruptions) - {tune.corruption}
+    assert config.splits_to_corrupt("demo", tune.corruption, 5) == ["test", "val"]
+    assert all(config.splits_to_corrupt("demo", name, 5) == ["test"] for name in others)
