@@ -1,0 +1,19 @@
+"""Log the results of an experiment to MLflow; what is logged already is left alone."""
+
+from typing import TYPE_CHECKING
+
+from earshot.jobs import job_log
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job_log(snakemake.log[0]):
+    from earshot import contracts, tables, tracking
+    from earshot.files import write_json
+
+    given, params = snakemake.input, snakemake.params
+    about = tables.about(params)
+    metrics = contracts.read(given.metrics, contracts.METRICS)
+    files = {path: "tables" for path in given.tables} | {given.report: "report"} | tracking.pictures(given.figures)
+    source = tracking.Source(params.experiment, metrics, about, {}, tables.build(metrics, about), files)
+    write_json(snakemake.output.done, tracking.log(params.uri, params.mlflow_experiment, source))

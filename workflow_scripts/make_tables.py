@@ -1,0 +1,20 @@
+"""Write the tables of an experiment as Markdown, CSV (wide and tidy) and LaTeX."""
+
+from typing import TYPE_CHECKING
+
+from earshot.jobs import job_log
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job_log(snakemake.log[0]):
+    from earshot import contracts, tables
+    from earshot.files import write_text
+
+    about = tables.about(snakemake.params)
+    metrics = contracts.read(snakemake.input.metrics, contracts.METRICS)
+    made = tables.build(metrics, about)
+    write_text(snakemake.output.markdown, tables.markdown(made, about.title))
+    write_text(snakemake.output.csv, tables.wide_csv(made))
+    write_text(snakemake.output.tidy, tables.tidy_csv(metrics))
+    write_text(snakemake.output.latex, tables.latex(made))
