@@ -20,12 +20,12 @@ rule train_source:  # on the clean training split; a killed job goes on from its
         mem_mb=16_000,
         runtime=480,
     params:
-        plugin=backbone_plugin,
-        hyper=training_settings,
-        root=dataset_root,
+        plugin=AT.backbone_plugin,
+        hyper=AT.backbone_training,
+        root=AT.dataset_root,
         seed=CONFIG.seed,
         runtime=CONFIG.runtime.model_dump(),
-        code=code_of("training:train", "backbones.{backbone}"),
+        code=AT.code("training:train", "backbones.{backbone}"),
     script:
         "../workflow_scripts/train_source.py"
 
@@ -49,23 +49,23 @@ rule compute_statistics:
         mem_mb=16_000,
         runtime=120,
     params:
-        plugin=backbone_plugin,
-        root=dataset_root,
+        plugin=AT.backbone_plugin,
+        root=AT.dataset_root,
         batch=32,
         runtime=CONFIG.runtime.model_dump(),
-        code=code_of("statistics:compute", "backbones.{backbone}"),
+        code=AT.code("statistics:compute", "backbones.{backbone}"),
     script:
         "../workflow_scripts/compute_statistics.py"
 
 
 rule tune_methods:  # a grid on held-out clips under one corruption; the test split is never looked at
     input:
-        clips=tuning_clips,
+        clips=AT.tuning_clips,
         classes="<data>/{dataset}/classes.parquet",
         weights="<data>/weights/{backbone}/{dataset}.safetensors",
         statistics="<results>/source_statistics/{dataset}/{backbone}.safetensors",
-        audio_scores=audio_scores,
-        label_map=label_maps,
+        audio_scores=AT.audio_scores,
+        label_map=AT.label_map,
     output:
         chosen="<results>/tuning/{experiment}/{dataset}/{backbone}.json",
         trials="<results>/tuning/{experiment}/{dataset}/{backbone}.parquet",
@@ -81,22 +81,22 @@ rule tune_methods:  # a grid on held-out clips under one corruption; the test sp
         mem_mb=24_000,
         runtime=240,
     params:
-        cell=tuning_cell,
-        codes=method_codes,
-        code=code_of("tuning:tune"),
+        cell=AT.tuning_cell,
+        codes=AT.method_codes,
+        code=AT.code("tuning:tune"),
     script:
         "../workflow_scripts/tune_methods.py"
 
 
 rule adapt_clips:  # one job a cell: every method and seed of the experiment over the same decoded clips
     input:
-        clips=cell_clips,
+        clips=AT.cell_clips,
         classes="<data>/{dataset}/classes.parquet",
         weights="<data>/weights/{backbone}/{dataset}.safetensors",
         statistics="<results>/source_statistics/{dataset}/{backbone}.safetensors",
-        audio_scores=audio_scores,
-        label_map=label_maps,
-        tuned=tuned,
+        audio_scores=AT.audio_scores,
+        label_map=AT.label_map,
+        tuned=AT.tuned,
     output:
         predictions="<results>/predictions/{experiment}/{dataset}/{corruption}-{severity}/{backbone}.parquet",
         timings="<results>/predictions/{experiment}/{dataset}/{corruption}-{severity}/{backbone}.timing.parquet",
@@ -112,9 +112,9 @@ rule adapt_clips:  # one job a cell: every method and seed of the experiment ove
         mem_mb=24_000,
         runtime=240,
     params:
-        cell=adaptation_cell,
-        runs=runs_of_cell,
-        codes=method_codes,
-        code=code_of("streaming:adapt_cell"),
+        cell=AT.cell,
+        runs=AT.runs,
+        codes=AT.method_codes,
+        code=AT.code("streaming:adapt_cell"),
     script:
         "../workflow_scripts/adapt_clips.py"

@@ -17,17 +17,17 @@ rule extract_audio:
         mem_mb=4_000,
         runtime=120,
     params:
-        plugin=audio_model_field("plugin"),
-        root=dataset_root,
-        splits=splits_to_hear,
-        code=code_of("audio:extract", "audio_models.{audio_model}:SPEC"),
+        plugin=AT.audio_plugin,
+        root=AT.dataset_root,
+        splits=AT.splits_to_hear,
+        code=AT.code("audio:extract", "audio_models.{audio_model}:SPEC"),
     script:
         "../workflow_scripts/extract_audio.py"
 
 
 rule train_tagger:  # on a sound bank with a vocabulary of its own
     input:
-        bank=bank_maker,
+        bank=AT.bank_files,
     output:
         weights="<data>/weights/audio/{audio_model}.safetensors",
         training="<results>/training/audio/{audio_model}.parquet",
@@ -42,12 +42,12 @@ rule train_tagger:  # on a sound bank with a vocabulary of its own
         mem_mb=8_000,
         runtime=120,
     params:
-        bank=bank_csv,
-        plugin=audio_model_field("plugin"),
-        hyper=audio_model_field("hyper"),
+        bank=AT.bank,
+        plugin=AT.audio_plugin,
+        hyper=AT.audio_hyper,
         seed=CONFIG.seed,
         runtime=CONFIG.runtime.model_dump(),
-        code=code_of("tagging:train", "audio_models.{audio_model}"),
+        code=AT.code("tagging:train", "audio_models.{audio_model}"),
     script:
         "../workflow_scripts/train_tagger.py"
 
@@ -69,16 +69,16 @@ rule score_audio:
         mem_mb=8_000,
         runtime=120,
     params:
-        plugin=audio_model_field("plugin"),
+        plugin=AT.audio_plugin,
         torch_threads=CONFIG.runtime.torch_threads,
-        code=code_of("tagging:score", "audio_models.{audio_model}"),
+        code=AT.code("tagging:score", "audio_models.{audio_model}"),
     script:
         "../workflow_scripts/score_audio.py"
 
 
 rule map_labels:  # from a reviewed file, checked against both vocabularies
     input:
-        reviewed=reviewed_map,
+        reviewed=AT.reviewed_map,
         weights="<data>/weights/audio/{audio_model}.safetensors",
         classes="<data>/{dataset}/classes.parquet",
     output:
@@ -88,6 +88,6 @@ rule map_labels:  # from a reviewed file, checked against both vocabularies
     conda:
         "../envs/torch.yaml"
     params:
-        code=code_of("label_map:write"),
+        code=AT.code("label_map:write"),
     script:
         "../workflow_scripts/map_labels.py"

@@ -17,10 +17,10 @@ rule synthesize_corruption:  # one corruption at one severity, for all splits th
         mem_mb=8_000,
         runtime=480,
     params:
-        splits=splits_to_corrupt,
-        root=dataset_root,
+        splits=AT.splits_to_corrupt,
+        root=AT.dataset_root,
         preset=CONFIG.corruption.preset,
         seed=CONFIG.seed,
-        code=code_of("synthesis:corrupt_clip", "corruptions.{corruption}"),
+        code=AT.code("synthesis:corrupt_clip", "corruptions.{corruption}"),
     script:
         "../workflow_scripts/synthesize_corruption.py"

@@ -15,17 +15,17 @@ rule prepare_dataset:  # makes or fetches the files of a dataset that is not a u
         mem_mb=4_000,
         runtime=60,
     params:
-        plugin=of_dataset("plugin"),
-        options=of_dataset("options"),
-        root=dataset_root,
-        code=code_of("datasets.{dataset}", "media:write_video", "media:write_flac"),
+        plugin=AT.dataset_plugin,
+        options=AT.dataset_options,
+        root=AT.dataset_root,
+        code=AT.code("datasets.{dataset}", "media:write_video", "media:write_flac"),
     script:
         "../workflow_scripts/prepare_dataset.py"
 
 
 rule index_dataset:  # probes every listed file; what is wrong with one becomes a row
     input:
-        dataset_files,
+        AT.dataset_files,
     output:
         clips="<data>/{dataset}/clips.parquet",
         classes="<data>/{dataset}/classes.parquet",
@@ -41,10 +41,14 @@ rule index_dataset:  # probes every listed file; what is wrong with one becomes 
         mem_mb=4_000,
         runtime=60,
     params:
-        plugin=of_dataset("plugin"),
-        options=of_dataset("options"),
-        root=dataset_root,
-        listing=dataset_listing,
-        code=code_of("indexing:index_dataset", "datasets.{dataset}:index", "datasets.{dataset}:Options"),
+        plugin=AT.dataset_plugin,
+        options=AT.dataset_options,
+        root=AT.dataset_root,
+        listing=AT.dataset_listing,
+        code=AT.code(
+            "indexing:index_dataset",
+            "datasets.{dataset}:index",
+            "datasets.{dataset}:Options",
+        ),
     script:
         "../workflow_scripts/index_dataset.py"

@@ -1,0 +1,32 @@
+# Earshot: how far sound can help video models when the picture fails.
+# `snakemake --cores all` makes the targets of config.yaml; `snakemake --cores all <experiment>` makes one by name.
+
+
+configfile: "config.yaml"
+
+
+pathvars:
+    data="data",
+    results="results",
+    logs="results/logs",
+    benchmarks="results/benchmarks",
+
+
+include: "rules/common.smk"
+include: "rules/datasets.smk"
+include: "rules/corruptions.smk"
+include: "rules/audio.smk"
+include: "rules/adaptation.smk"
+include: "rules/results.smk"
+
+
+localrules:
+    all,
+    log_to_mlflow,
+
+
+rule all:
+    default_target: True
+    input:
+        collect("<results>/reports/{experiment}.html", experiment=CONFIG.targets),
+        collect("<results>/mlflow/{experiment}.json", experiment=CONFIG.targets),

@@ -1,0 +1,275 @@
+"""Where everything lies, and what each job is told: the input and params functions of the rules.
+
+Methods take a rule's wildcards (anything with the attributes they read) and return paths or plain values. Imported when the
+Snakefile is read, so nothing heavy is imported here.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from earshot import digests, plugins
+from earshot.config import CLEAN, Config, DatasetConfig, Experiment, reviewed_label_map
+from earshot.files import sha256_of_file
+from earshot.folders import listing
+
+_PACKAGE = Path(__file__).parent
+
+
+class Layout:
+    """Paths and settings of all jobs of a config."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.data = config.pathvars.get("data", "data")
+        self.results = config.pathvars.get("results", "results")
+
+    # datasets
+
+    def dataset(self, wildcards: Any) -> DatasetConfig:
+        """The wildcard's dataset in the config."""
+        return self.config.datasets[wildcards.dataset]
+
+    def dataset_plugin(self, wildcards: Any) -> str:
+        """The plug-in that reads the wildcard's dataset."""
+        return self.dataset(wildcards).plugin
+
+    def dataset_options(self, wildcards: Any) -> dict[str, Any]:
+        """What that plug-in is told."""
+        return self.dataset(wildcards).options
+
+    def dataset_root(self, wildcards: Any) -> str:
+        """Folder of a dataset's videos: the user's, or the one that the workflow fills."""
+        return self._root(wildcards.dataset)
+
+    def _root(self, dataset: str) -> str:
+        return self.config.datasets[dataset].root or f"{self.data}/{dataset}/media"
+
+    def dataset_files(self, wildcards: Any) -> str | list[str]:
+        """What must exist before a dataset is indexed: its preparation, or the user's label file."""
+        spec = self.dataset(wildcards)
+        maker = spec.made_by or ("" if spec.root else wildcards.dataset)
+        if maker:
+            return f"{self.data}/{maker}/prepared.json"
+        labels = spec.options.get("labels")
+        return f"{spec.root}/{labels}" if labels else []
+
+    def dataset_listing(self, wildcards: Any) -> str:
+        """A fingerprint of a user's folder, so that a video that comes, goes or changes is noticed."""
+        spec = self.dataset(wildcards)
+        return listing(spec.root) if spec.root and not spec.made_by else ""
+
+    def splits_to_corrupt(self, wildcards: Any) -> list[str]:
+        """Which splits of a dataset are needed under a corruption."""
+        return self.config.splits_to_corrupt(wildcards.dataset, wildcards.corruption, int(wildcards.severity))
+
+    def splits_to_hear(self, wildcards: Any) -> list[str]:
+        """Which splits of a dataset any experiment listens to."""
+        return self.config.splits_to_hear(wildcards.dataset)
+
+    # models
+
+    def backbone_plugin(self, wildcards: Any) -> str:
+        """The plug-in behind a backbone's name."""
+        return self.config.backbone(wildcards.backbone).plugin
+
+    def backbone_training(self, wildcards: Any) -> dict[str, Any]:
+        """Overrides of how a backbone's source model is trained."""
+        return self.config.backbone(wildcards.backbone).train
+
+    def audio_plugin(self, wildcards: Any) -> str:
+        """The plug-in behind an audio model's name."""
+        return self.config.audio_models[wildcards.audio_model].plugin
+
+    def audio_hyper(self, wildcards: Any) -> dict[str, Any]:
+        """Overrides of how an audio model is trained."""
+        return self.config.audio_models[wildcards.audio_model].hyper
+
+    def bank(self, wildcards: Any) -> str:
+        """The list of the sounds that an audio model is trained on."""
+        return self.config.sound_banks[self.config.audio_models[wildcards.audio_model].bank].csv
+
+    def bank_files(self, wildcards: Any) -> str:
+        """What must exist before an audio model is trained: the preparation that writes its bank, or the user's list."""
+        bank = self.config.sound_banks[self.config.audio_models[wildcards.audio_model].bank]
+        return f"{self.data}/{bank.made_by}/prepared.json" if bank.made_by else bank.csv
+
+    def reviewed_map(self, wildcards: Any) -> str:
+        """The reviewed label map between the wildcards' audio model and dataset."""
+        return str(reviewed_label_map(self.config.label_map(wildcards.dataset, wildcards.audio_model).reviewed))
+
+    # code
+
+    def code(self, *entries: str) -> Callable[[Any], str]:
+        """A params function: digest of the code behind the entries; `{dataset}` and the like stand for plug-ins."""
+
+        def digest(wildcards: Any) -> str:
+            names = {}
+            if hasattr(wildcards, "dataset"):
+                names["dataset"] = self.dataset_plugin(wildcards)
+            if hasattr(wildcards, "backbone"):
+                names["backbone"] = self.backbone_plugin(wildcards)
+            if hasattr(wildcards, "audio_model"):
+                names["audio_model"] = self.audio_plugin(wildcards)
+            if hasattr(wildcards, "corruption"):
+                names["corruption"] = wildcards.corruption
+            return digests.of(*(entry.format(**names) for entry in entries))
+
+        return digest
+
+    def method_codes(self, wildcards: Any) -> dict[str, str]:
+        """Digest of each method's code, with the code that streams clips to it and the backbone's."""
+        shared = ("streaming:Cell", f"backbones.{self.backbone_plugin(wildcards)}")
+        used = {run.plugin for run in self.config.runs(wildcards.experiment)}
+        return {key: digests.of(f"methods.{key}", *shared) for key in sorted(used)}
+
+    def package_files(self, pattern: str) -> dict[str, str]:
+        """Checksums of files of the library that are not code, such as published numbers, which no digest of code covers."""
+        return {path.name: sha256_of_file(path) for path in sorted(_PACKAGE.glob(pattern))}
+
+    # cells
+
+    def experiment(self, wildcards: Any) -> Experiment:
+        """The wildcard's experiment in the config."""
+        return self.config.experiments[wildcards.experiment]
+
+    def _clips(self, dataset: str, corruption: str, severity: int | str) -> str:
+        if corruption == CLEAN:
+            return f"{self.data}/{dataset}/clips.parquet"
+        return f"{self.data}/{dataset}-c/{corruption}/{severity}/clips.parquet"
+
+    def cell_clips(self, wildcards: Any) -> str:
+        """The clips of a cell: the dataset's own, or their corrupted version."""
+        return self._clips(wildcards.dataset, wildcards.corruption, wildcards.severity)
+
+    def tuning_clips(self, wildcards: Any) -> str:
+        """The held-out corrupted clips on which hyper-parameters are chosen."""
+        tune = self.experiment(wildcards).tune
+        return self._clips(wildcards.dataset, tune.corruption, tune.severity) if tune else ""
+
+    def tuned(self, wildcards: Any) -> str | list[str]:
+        """The chosen hyper-parameters of a cell, if its experiment tunes."""
+        chosen = f"{self.results}/tuning/{wildcards.experiment}/{wildcards.dataset}/{wildcards.backbone}.json"
+        return chosen if self.experiment(wildcards).tune else []
+
+    def audio_scores(self, wildcards: Any) -> str | list[str]:
+        """The audio scores of a cell's dataset, if its experiment listens."""
+        model = self.experiment(wildcards).audio_model
+        return f"{self.results}/audio_scores/{wildcards.dataset}/{model}.parquet" if model else []
+
+    def label_map(self, wildcards: Any) -> str | list[str]:
+        """The label map of a cell's dataset, if its experiment listens."""
+        model = self.experiment(wildcards).audio_model
+        return f"{self.results}/label_maps/{wildcards.dataset}/{model}.parquet" if model else []
+
+    def runs(self, wildcards: Any) -> list[list[Any]]:
+        """Every run of a cell: variant, plug-in, overrides, seed."""
+        return [list(run) for run in self.config.runs(wildcards.experiment)]
+
+    def cell(self, wildcards: Any) -> dict[str, Any]:
+        """What the job of a cell is told, besides its files."""
+        clean = wildcards.corruption == CLEAN
+        root = self._root(wildcards.dataset) if clean else str(Path(self.cell_clips(wildcards)).parent)
+        return self._cell(wildcards, wildcards.corruption, self.experiment(wildcards).split, root)
+
+    def tuning_cell(self, wildcards: Any) -> dict[str, Any]:
+        """What the job that tunes is told: a held-out cell, and what is tried there."""
+        tune = self.experiment(wildcards).tune
+        if tune is None:
+            raise ValueError(f"experiment '{wildcards.experiment}' has no `tune:` section")
+        cell = self._cell(wildcards, tune.corruption, tune.split, str(Path(self.tuning_clips(wildcards)).parent))
+        methods = {name: self.config.method(name) for name in tune.grid}
+        plain = {name: [method.plugin, dict(method.hyper)] for name, method in methods.items()}
+        return {**cell, "grid": tune.grid, "methods": plain, "seed": tune.seed}
+
+    def _cell(self, wildcards: Any, corruption: str, split: str, root: str) -> dict[str, Any]:
+        return {
+            "root": root,
+            "corrupted": corruption != CLEAN,
+            "backbone": self.backbone_plugin(wildcards),
+            "dataset": wildcards.dataset,
+            "corruption": corruption,
+            "split": split,
+            "protocol": self.protocol(wildcards),
+            "runtime": self.config.runtime.model_dump(),
+            "parts": f"{self.results}/parts",
+        }
+
+    # results
+
+    def cells(self, suffix: str) -> Callable[[Any], list[str]]:
+        """An input function: the files of that suffix of every cell of the wildcard's experiment."""
+
+        def fill(wildcards: Any) -> list[str]:
+            return [
+                f"{self.results}/predictions/{c.experiment}/{c.dataset}/{c.corruption}-{c.severity}/{c.backbone}{suffix}"
+                for c in self.config.cells(wildcards.experiment)
+            ]
+
+        return fill
+
+    def datasets(self, pattern: str, also_indexed: bool = False) -> Callable[[Any], list[str]]:
+        """An input function: `pattern` for every dataset of the wildcard's experiment.
+
+        A pattern that names the audio model gives nothing where the experiment does not listen.
+        """
+
+        def fill(wildcards: Any) -> list[str]:
+            spec = self.experiment(wildcards)
+            if "{model}" in pattern and spec.audio_model is None:
+                return []
+            names = [*spec.datasets, *(spec.also_index if also_indexed else [])]
+            roots = {"data": self.data, "results": self.results, "model": spec.audio_model}
+            return [pattern.format(dataset=name, **roots) for name in names]
+
+        return fill
+
+    def corrupted_clips(self, wildcards: Any) -> list[str]:
+        """The corrupted clips of every dataset and condition of the wildcard's experiment."""
+        cells = [cell for cell in self.config.cells(wildcards.experiment) if cell.corruption != CLEAN]
+        return list(dict.fromkeys(self._clips(cell.dataset, cell.corruption, cell.severity) for cell in cells))
+
+    def trainings(self, wildcards: Any) -> list[str]:
+        """The training tables of the source models and of the audio model of the wildcard's experiment."""
+        spec = self.experiment(wildcards)
+        sources = [f"{self.results}/training/{b}/{d}.parquet" for d in spec.datasets for b in spec.backbones]
+        return sources + ([f"{self.results}/training/audio/{spec.audio_model}.parquet"] if spec.audio_model else [])
+
+    def tuning_trials(self, wildcards: Any) -> list[str]:
+        """The tables of tried hyper-parameters of the wildcard's experiment."""
+        spec, name = self.experiment(wildcards), wildcards.experiment
+        if spec.tune is None:
+            return []
+        return [f"{self.results}/tuning/{name}/{d}/{b}.parquet" for d in spec.datasets for b in spec.backbones]
+
+    def field(self, name: str) -> Callable[[Any], Any]:
+        """A params function: one field of the wildcard's experiment in the config."""
+
+        def read(wildcards: Any) -> Any:
+            return getattr(self.experiment(wildcards), name)
+
+        return read
+
+    def protocol(self, wildcards: Any) -> dict[str, Any]:
+        """The protocol of the wildcard's experiment."""
+        return self.config.protocol_of(wildcards.experiment).model_dump()
+
+    def methods(self, wildcards: Any) -> list[dict[str, Any]]:
+        """What tables and reports say of each method variant."""
+        variants = {name: self.config.method(name) for name in self.experiment(wildcards).methods}
+        return [{"variant": n, "hyper": dict(m.hyper), **plugins.describe("methods", m.plugin)} for n, m in variants.items()]
+
+    def roots(self, wildcards: Any) -> dict[str, str]:
+        """Folders of the media of the wildcard's experiment."""
+        return {name: self._root(name) for name in self.experiment(wildcards).datasets}
+
+    def files(self, wildcards: Any) -> dict[str, str]:
+        """Where a reader of the report finds what."""
+        name = wildcards.experiment
+        return {
+            "predictions, one row a clip": f"{self.results}/predictions/{name}/",
+            "metrics": f"{self.results}/metrics/{name}.parquet",
+            "tables as Markdown, CSV and LaTeX": f"{self.results}/tables/{name}/",
+            "figures as SVG and PNG": f"{self.results}/figures/{name}/",
+            "MLflow": self.config.mlflow.uri,
+        }
