@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from earshot import media
 
 SHARED = Path(__file__).parents[1].parent / "shared"

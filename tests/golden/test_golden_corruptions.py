@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from earshot.corruptions import contrast, gauss
 from earshot.randomness import numpy_generator
 

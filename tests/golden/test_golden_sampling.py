@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
+import fill
 import numpy as np
 import pytest
+
 from earshot import sampling, transforms
 from earshot.backbones import IMAGENET_MEAN, IMAGENET_STD
-
-import fill
 
 HERE = Path(__file__).parent / "tta"
 CASES = json.loads((HERE / "frame_indices.json").read_text())["cases"]

@@ -4,9 +4,11 @@ import json
 import math
 from pathlib import Path
 
+import fill
 import numpy as np
 import pytest
 import torch
+
 from earshot import statistics
 from earshot.adaptation import Clip, Context, Evidence
 from earshot.backbones import tanet
@@ -14,8 +16,6 @@ from earshot.methods import audio_assisted, vitta
 from earshot.methods._alignment import Alignment, consistency
 from earshot.methods._cycle import CycleHyper, jensen_shannon, views_agree
 from earshot.methods._listening import ListeningHyper, mapped_audio, pseudo_label
-
-import fill
 
 HERE = Path(__file__).parent / "tta"
 

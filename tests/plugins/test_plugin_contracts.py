@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+
 from conftest import moving_square
 from earshot import adaptation, plugins
 from earshot.adaptation import Clip, Context, Evidence

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from earshot import checks
 from earshot.config import ConfigError, load
 

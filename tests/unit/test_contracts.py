@@ -1,10 +1,11 @@
 """Tables keep their contracts, or say why not."""
 
 import pytest
-from earshot import contracts, files
-from earshot.parts import PartStore
 from hypothesis import given
 from hypothesis import strategies as st
+
+from earshot import contracts, files
+from earshot.parts import PartStore
 
 ROW = {"class_id": 0, "name": "dog", "prompt": "dog"}
 

@@ -1,6 +1,7 @@
 """An edited function changes the digests of what depends on it, and of nothing else."""
 
 import pytest
+
 from earshot import digests
 
 

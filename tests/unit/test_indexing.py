@@ -1,6 +1,7 @@
 """From files and lists to rows: nothing that is wrong is lost, and nothing wrong passes silently."""
 
 import pytest
+
 from earshot import contracts, indexing
 from earshot.datasets import DatasetError, folder, parsing_folder
 

@@ -6,12 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import tone
-from earshot import audio, contracts, indexing, label_map, media, tagging, weights
-from earshot.methods._listening import ListeningHyper, mapped_audio, pseudo_label
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from conftest import tone
+from earshot import audio, contracts, indexing, label_map, media, tagging, weights
+from earshot.methods._listening import ListeningHyper, mapped_audio, pseudo_label
 
 RUNTIME = {"training_threads": 1, "torch_threads": 1, "device": "cpu", "frame_cache_mb": 100}
 

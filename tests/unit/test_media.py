@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from conftest import moving_square, tone
 from earshot import media
 

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from conftest import moving_square, tone
 from earshot import contracts, indexing, media, plugins, synthesis
 

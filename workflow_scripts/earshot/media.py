@@ -126,7 +126,7 @@ def _uneven(times: Sequence[int]) -> bool:
 
 def _upright(frame: av.VideoFrame) -> Frames:
     """A frame (H, W, 3) with the display rotation applied, which PyAV reports and does not apply."""
-    picture = frame.to_ndarray(format="rgb24")
+    picture: Frames = frame.to_ndarray(format="rgb24")  # type: ignore[assignment]
     return np.rot90(picture, k=round(frame.rotation / 90) % 4) if frame.rotation else picture
 
 
@@ -193,7 +193,7 @@ def write_wave(path: str | Path, wave: Wave, rate: int) -> None:
 def load_wave(path: str | Path) -> Wave:
     """Read back what `write_wave` wrote: (N,) float32."""
     with wave_file.open(str(path), "rb") as file:
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768
+        return (np.frombuffer(file.readframes(file.getnframes()), np.int16) / 32768).astype(np.float32)
 
 
 def _to_int16(wave: Wave) -> NDArray[np.int16]:

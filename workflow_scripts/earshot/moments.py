@@ -4,8 +4,9 @@ Source: ViTTA (Lin et al., CVPR 2023), section 3.1; our spec, `tta.md` section 2
 of the batch in one volume, population variance.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ def recorded(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Mome
     """Collect the moments (D,) of the named layers' outputs in the forward passes of the block, the last pass winning."""
     found: dict[str, Moments] = {}
 
-    def hook(name: str):
+    def hook(name: str) -> Callable[..., None]:
         def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             found[name] = _of_batch_norm(layer, inputs[0]) if _is_frozen_batch_norm(layer) else _of(layer, output)
 
@@ -38,7 +39,7 @@ def _is_frozen_batch_norm(layer: nn.Module) -> bool:
     return isinstance(layer, _BATCH_NORMS) and not layer.training and layer.running_mean is not None
 
 
-def _of_batch_norm(layer: nn.Module, x: Tensor) -> Moments:
+def _of_batch_norm(layer: Any, x: Tensor) -> Moments:
     # A frozen BatchNorm is an affine map, so its output's moments follow from its input's. Its output must not be kept
     # for the backward pass: the in-place ReLU behind it would overwrite it.
     var, mean = torch.var_mean(x, dim=_all_but(1, x.dim()), correction=0)

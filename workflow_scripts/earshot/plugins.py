@@ -3,6 +3,7 @@
 Files are listed without being imported, so reading the Snakefile never imports torch.
 """
 
+import ast
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -35,3 +36,24 @@ def check(kind: str, name: str) -> str:
 def load(kind: str, name: str) -> ModuleType:
     """Import the plug-in module `earshot.<kind>.<name>`."""
     return importlib.import_module(f"earshot.{kind}.{check(kind, name)}")
+
+
+def describe(kind: str, name: str) -> dict[str, str]:
+    """A plug-in's one-line summary and, for methods, when it predicts; read from its source, without importing it."""
+    tree = ast.parse((_PACKAGE / kind / f"{check(kind, name)}.py").read_text(encoding="utf-8"))
+    summary = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
+    return {"plugin": name, "summary": summary, "predicts": str(_constants(tree).get("PREDICTS", ""))}
+
+
+def _constants(tree: ast.Module) -> dict[str, object]:
+    """Module-level names bound to literals, one by one or as a tuple."""
+    found: dict[str, object] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs = list(zip(node.targets[0].elts, node.value.elts, strict=True))
+        elif isinstance(node, ast.Assign):
+            pairs = [(node.targets[0], node.value)]
+        else:
+            continue
+        found |= {k.id: v.value for k, v in pairs if isinstance(k, ast.Name) and isinstance(v, ast.Constant)}
+    return found

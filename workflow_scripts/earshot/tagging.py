@@ -52,7 +52,7 @@ def train(
     held, kept = torch.from_numpy(order[:n_held]), torch.from_numpy(order[n_held:])
     torch.manual_seed(seed_of("tagger", seed) % 2**63)
     model = module.build(len(labels))
-    losses = _fit(model, module, waves[kept], targets[kept], settings, seed)
+    losses = _fit(model, module, waves[kept], targets[kept], len(labels), settings, seed)
     model.eval()
     with torch.no_grad():
         right = model(waves[held]).argmax(-1) == targets[held] if n_held else torch.zeros(0)
@@ -85,7 +85,7 @@ def _load_bank(rows: list[tuple[Path, str]], labels: list[str], spec: Any) -> tu
     return torch.stack(waves), torch.tensor(targets)
 
 
-def _fit(model: nn.Module, module: Any, waves: Tensor, targets: Tensor, hyper: Any, seed: int) -> list[float]:
+def _fit(model: nn.Module, module: Any, waves: Tensor, targets: Tensor, n_classes: int, hyper: Any, seed: int) -> list[float]:
     steps = hyper.epochs * -(-len(waves) // hyper.batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=hyper.lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -98,7 +98,7 @@ def _fit(model: nn.Module, module: Any, waves: Tensor, targets: Tensor, hyper: A
         for picks in order.split(hyper.batch):
             if len(picks) < 2:
                 continue
-            batch, labels = _batch(module, waves, targets, picks, model.head.out_features, hyper, generator)
+            batch, labels = _batch(module, waves, targets, picks, n_classes, hyper, generator)
             loss = nn.functional.binary_cross_entropy_with_logits(model(batch), labels)
             optimizer.zero_grad()
             loss.backward()

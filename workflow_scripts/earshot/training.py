@@ -72,7 +72,7 @@ def train(
     """Train a backbone on a dataset's training split; write its weights, and losses and accuracies by epoch."""
     weights.use_threads(runtime["training_threads"])
     device = weights.pick_device(runtime["device"])
-    settings = overrides(Hyper, hyper, "backbones.<name>.train")
+    settings: Any = overrides(Hyper, hyper, "backbones.<name>.train")
     names = [row["name"] for row in contracts.read(classes, contracts.CLASSES)]
     rows = [r for r in contracts.read(clips, contracts.CLIPS) if r["available"] and r["label"] >= 0]
     module = plugins.load("backbones", plugin)

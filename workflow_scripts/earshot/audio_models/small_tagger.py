@@ -4,6 +4,8 @@ Multi-label logits over the bank's own names, trained with binary cross-entropy 
 times in seconds. Source: the plain CNN tagger of Kong et al., "PANNs", IEEE/ACM TASLP 2020 (Cnn6), at small width.
 """
 
+from itertools import pairwise
+
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
@@ -31,7 +33,7 @@ class _Tagger(nn.Module):
         self.mel = MelSpectrogram(SPEC.rate_hz, n_fft=512, hop_length=200, n_mels=48, f_min=40, f_max=7800)
         self.norm = nn.BatchNorm2d(1)
         widths = (1, *_WIDTHS)
-        self.blocks = nn.Sequential(*[_block(a, b) for a, b in zip(widths, widths[1:], strict=False)])
+        self.blocks = nn.Sequential(*[_block(a, b) for a, b in pairwise(widths)])
         self.head = nn.Linear(_WIDTHS[-1], n_classes)
 
     def forward(self, waves: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ public checkpoints (`base_model.layer{s}.{i}.net.*`, `.tam.G.*`, `.tam.L.*`, `ne
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ class TANet(nn.Module):
     `base` is a torchvision ResNet, or a module with the same attributes, that ends in features (V*T, D).
     """
 
-    def __init__(self, base: nn.Module, n_features: int, frames: int, n_classes: int, dropout: float) -> None:
+    def __init__(self, base: Any, n_features: int, frames: int, n_classes: int, dropout: float) -> None:
         super().__init__()
         self.frames = frames
         for stage in (base.layer1, base.layer2, base.layer3, base.layer4):

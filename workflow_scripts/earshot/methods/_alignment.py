@@ -30,10 +30,13 @@ class Alignment:
         with recorded(self.model, list(self.source)) as seen:
             logits = self.model(views)
         blended = {
-            name: tuple(self.rho * new + (1 - self.rho) * old for new, old in zip(seen[name], kept, strict=True))
-            for name, kept in self.committed.items()
+            name: (self._blend(seen[name][0], mean), self._blend(seen[name][1], var))
+            for name, (mean, var) in self.committed.items()
         }
         return logits, blended
+
+    def _blend(self, new: Tensor, old: Tensor) -> Tensor:
+        return self.rho * new + (1 - self.rho) * old
 
     def loss(self, targets: Targets) -> Tensor:
         """Sum over layers of the mean absolute differences of variances and of means."""

@@ -1,0 +1,191 @@
+"""The whole DAG on tiny data: complete, repeatable to the byte, restartable, and re-run exactly where code changed."""
+
+import shutil
+
+import pytest
+from earshot import contracts, media
+
+from checkout import Checkout
+
+
+def test_everything_is_made(finished):
+    results = finished.folder / "results"
+    rows = contracts.read(results / "metrics" / "demo.parquet", contracts.METRICS)
+    cells = {(row["corruption"], row["method"], row["seed"]) for row in rows if row["metric"] == "top1"}
+    methods = ("source", "tent", "vitta", "audio_assisted")
+    for corruption in ("clean", "gauss", "contrast", "h265_abr", "mean"):
+        assert {(corruption, method, seed) for method in methods for seed in (0, 1, -1)} <= cells
+    page = (results / "reports" / "demo.html").read_text()
+    assert "<img" in page
+    assert "http://" not in page.replace("http://www.w3.org", "") and 'src="https' not in page
+    assert (results / "mlflow" / "demo.json").exists()
+    assert (results / "mlflow.db").exists()
+    assert list((results / "figures" / "demo").glob("*.svg"))
+    events = contracts.read(finished.folder / "data" / "demo_parsing" / "events.parquet", contracts.EVENTS)
+    assert {row["modality"] for row in events} == {"audio", "visual"}
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in finished.run()
+
+
+def test_predictions_hold_every_clip_in_a_seeded_order(finished):
+    path = finished.folder / "results" / "predictions" / "demo" / "demo" / "gauss-5" / "tanet_small.parquet"
+    rows = contracts.read(path, contracts.PREDICTIONS)
+    clips = contracts.read(finished.folder / "data" / "demo" / "clips.parquet", contracts.CLIPS)
+    test_clips = {row["clip_id"] for row in clips if row["split"] == "test"}
+    orders = {}
+    for row in rows:
+        orders.setdefault((row["method"], row["seed"]), []).append((row["position"], row["clip_id"]))
+    assert len(orders) == 8
+    assert all({clip for _, clip in order} == test_clips for order in orders.values())
+    assert orders["source", 0] == orders["vitta", 0] != orders["source", 1]
+    steps = {row["steps"] for row in rows if row["method"] == "audio_assisted"}
+    assert steps and max(steps) <= 5
+    facts = contracts.facts_of(path)
+    assert facts["protocol"]["name"] == "online"
+    assert facts["severity"] == 5
+
+
+def test_one_core_gives_the_same_bytes(finished, tmp_path):
+    other = Checkout(tmp_path)
+    other.run(cores=1)
+    assert other.checksums() == finished.checksums()
+
+
+def corrupting(folder):
+    return any((folder / "data" / "demo-c").rglob("*.json"))
+
+
+def training(folder):
+    return any((folder / "data" / "weights").rglob("*.resume.pt"))
+
+
+def adapting(folder):
+    made = sum(1 for _ in (folder / "results" / "parts").rglob("*.predictions.parquet"))
+    return made > 6  # the first four come from tuning
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(finished, tmp_path):
+    """SIGKILL to the whole process group in the middle of synthesis, of training and of adaptation."""
+    other = Checkout(tmp_path)
+    for moment in (corrupting, training, adapting):
+        assert other.kill_when(moment), f"the run ended before {moment.__name__}"
+    other.run()
+    assert other.checksums() == finished.checksums()
+    assert not list(other.folder.glob("data/**/*.resume.pt"))
+
+
+def test_two_runs_at_once_are_refused(finished):
+    import fcntl
+
+    with open(finished.folder / ".snakemake" / "earshot.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        text = finished.run("--forcerun", "make_tables", check=False)
+    assert "another run of this workflow is under way" in text
+
+
+RESULTS = {"score_predictions", "make_tables", "draw_figures", "write_report", "log_to_mlflow", "record_environment"}
+LIBRARY = "workflow_scripts/earshot"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("methods/tent.py", "logits.log_softmax(-1)", "logits.log_softmax(-1) * 1", {"tune_methods", "adapt_clips"} | RESULTS),
+        ("methods/tent.py", "# ", "# (edited) ", set()),
+        ("corruptions/contrast.py", "np.clip(", "np.clip(0 + ", {"synthesize_corruption", "adapt_clips"} | RESULTS),
+        ("label_map.py", '"dropped": dropped', '"dropped": list(dropped)', {"map_labels", "tune_methods", "adapt_clips"} | RESULTS),
+        ("tables.py", "def number(", "_EDITED = 1\n\n\ndef number(", {"make_tables", "log_to_mlflow"}),
+    ],
+    ids=["method", "comment", "corruption", "label map", "tables"],
+)
+def test_an_edit_re_runs_exactly_its_dependents(finished, tmp_path, file, old, new, expected):
+    copy = Checkout.__new__(Checkout)
+    copy.folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    path = f"{LIBRARY}/{file}"
+    if old == "# ":
+        (copy.folder / path).write_text((copy.folder / path).read_text() + "\n# a remark\n")
+    else:
+        copy.edit(path, old, new)
+    assert copy.jobs() == expected
+
+
+def test_a_new_seed_computes_only_itself(finished, tmp_path):
+    copy = Checkout.__new__(Checkout)
+    copy.folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    parts = copy.folder / "results" / "parts"
+    before = {path: path.stat().st_mtime_ns for path in parts.rglob("*.parquet")}
+    copy.edit("tests/config/tiny.yaml", "seeds: [0, 1]", "seeds: [0, 1, 2]")
+    target = "results/predictions/demo/demo/contrast-5/tanet_small.parquet"
+    copy.run(target)
+    after = {path: path.stat().st_mtime_ns for path in parts.rglob("*.parquet")}
+    assert all(after[path] == time for path, time in before.items())
+    assert len(after) - len(before) == 4 * 2  # four methods, predictions and timings
+    seeds = {row["seed"] for row in contracts.read(copy.folder / target, contracts.PREDICTIONS)}
+    assert seeds == {0, 1, 2}
+
+
+def test_a_users_folder_with_everything_that_goes_wrong(finished, zoo, tmp_path):
+    """Broken, silent and oddly named files of a folder are rows that the tables count, and cost no other clip."""
+    other = Checkout(tmp_path)
+    mine = tmp_path / "my own videos"
+    shutil.copytree(zoo, mine)
+    _write_training_clips(mine)
+    experiment = {
+        "title": "Mine", "datasets": ["mine"], "corruptions": ["gauss"], "backbones": ["tanet_small"],
+        "methods": ["source", "tent", "vitta"], "seeds": [0],
+    }  # fmt: skip
+    values = {
+        "datasets": {"mine": {"plugin": "folder", "root": str(mine), "options": {"labels": "mine.csv"}}},
+        "backbones": {"tanet_small": {"train": {"epochs": 1, "batch": 2}}},
+        "experiments": {"mine": experiment},
+        "targets": ["mine"],
+    }
+    other.run(config=other.write_config("mine.yaml", values))
+    rows = contracts.read(tmp_path / "results" / "metrics" / "mine.parquet", contracts.METRICS)
+    top1 = [row for row in rows if row["metric"] == "top1" and row["corruption"] in ("clean", "gauss")]
+    assert top1
+    assert {(row["n"], row["n_missing"]) for row in top1} == {(4, 6)}
+    table = (tmp_path / "results" / "tables" / "mine" / "accuracy.md").read_text()
+    assert "6" in table
+    page = (tmp_path / "results" / "reports" / "mine.html").read_text()
+    assert "truncated" in page and "no video stream" in page
+
+
+def _write_training_clips(folder):
+    from conftest import moving_square
+
+    names = [path.stem for path in sorted(folder.glob("*.mp4"))]
+    lines = ["path,label,split", *(f"{name}.mp4,{'ab'[i % 2]},test" for i, name in enumerate([*names, "absent"]))]
+    for i in range(4):
+        media.write_video(folder / f"train {i}.mp4", moving_square(seed=i, speed=1 + i % 2), 16)
+        lines.append(f"train {i}.mp4,{'ab'[i % 2]},train")
+    (folder / "mine.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["tentt"]}, "unknown method 'tentt'; available: audio_assisted, source, tent, vitta"),
+        ({"seeds": "all"}, "experiments.demo.seeds"),
+        ({"corruptions": ["snoww"]}, "unknown corruption 'snoww'; available: contrast, gauss, h265_abr"),
+    ],
+)
+def test_a_wrong_config_stops_before_anything_runs(tmp_path, change, message):
+    other = Checkout(tmp_path)
+    text = other.run("--dry-run", check=False, config=other.write_config("wrong.yaml", {"experiments": {"demo": change}}))
+    assert message in text
+    assert "Traceback" not in text
+
+
+def test_a_wrong_label_in_a_users_list_is_named_on_the_terminal(tmp_path):
+    other = Checkout(tmp_path)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "mine.csv").write_text("path,label,split\nx.mp4,dgo,test\n")
+    options = {"labels": "mine.csv", "classes": ["cat", "dog"]}
+    values = {"datasets": {"mine": {"plugin": "folder", "root": "videos", "options": options}}}
+    text = other.run("data/mine/clips.parquet", check=False, config=other.write_config("mine.yaml", values))
+    assert "label 'dgo' of x.mp4 is not in the class list (cat, dog)" in text
