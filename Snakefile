@@ -8,8 +8,8 @@ configfile: "config.yaml"
 pathvars:
     data="data",
     results="results",
-    logs="results/logs",
-    benchmarks="results/benchmarks",
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
 
 
 include: "rules/common.smk"

@@ -18,7 +18,7 @@ rule prepare_dataset:  # makes or fetches the files of a dataset that is not a u
         plugin=AT.dataset_plugin,
         options=AT.dataset_options,
         root=AT.dataset_root,
-        code=AT.code("datasets.{dataset}", "media:write_video", "media:write_flac"),
+        code=AT.code("datasets.{dataset}", "media:write_video", "media:write_wave"),
     script:
         "../workflow_scripts/prepare_dataset.py"
 

@@ -58,7 +58,12 @@ class Checkout:
         """Start a run, wait for `ready(folder)`, and end its whole process group with SIGKILL; tells whether it was running."""
         log = open(self.folder / "killed.log", "a")
         process = subprocess.Popen(
-            self.command("--cores", "2"), cwd=self.folder, env=self.environment(), stdout=log, stderr=log, start_new_session=True
+            self.command("--cores", "2"),
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         end = time.monotonic() + timeout
         while process.poll() is None and time.monotonic() < end and not ready(self.folder):

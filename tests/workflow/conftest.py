@@ -1,7 +1,6 @@
 """One finished run of the tiny config, shared by all tests that only look at it."""
 
 import pytest
-
 from checkout import Checkout
 
 

@@ -18,7 +18,9 @@ IMPORTED_AS = {"ffmpeg": "ffmpeg-python", "imageio_ffmpeg": "imageio-ffmpeg", "y
 
 def lock():
     pins = {}
-    for name, version, marker in re.findall(r"^([\w.-]+)==([^ \\;]+)(?: ; ([^\\]*))?", (ROOT / "requirements.lock").read_text(), re.M):
+    for name, version, marker in re.findall(
+        r"^([\w.-]+)==([^ \\;]+)(?: ; ([^\\]*))?", (ROOT / "requirements.lock").read_text(), re.M
+    ):
         if ">= '3.12'" not in marker:
             pins[name] = version
     return pins
@@ -106,7 +108,7 @@ def tracked():
 
 
 def test_nothing_names_a_registry_or_a_path_of_one_machine():
-    hosts = ("py" "pi.org", "python" "hosted", "npm" "js", "/" "root/", "/" "home/")
+    hosts = ("pypi.org", "pythonhosted", "npmjs", "/root/", "/home/")
     for path in tracked():
         if path.suffix in (".npz", ".png", ".svg"):
             continue

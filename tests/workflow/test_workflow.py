@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
-from earshot import contracts, media
-
 from checkout import Checkout
+
+from earshot import contracts, media
 
 
 def test_everything_is_made(finished):
@@ -95,7 +95,12 @@ LIBRARY = "workflow_scripts/earshot"
         ("methods/tent.py", "logits.log_softmax(-1)", "logits.log_softmax(-1) * 1", {"tune_methods", "adapt_clips"} | RESULTS),
         ("methods/tent.py", "# ", "# (edited) ", set()),
         ("corruptions/contrast.py", "np.clip(", "np.clip(0 + ", {"synthesize_corruption", "adapt_clips"} | RESULTS),
-        ("label_map.py", '"dropped": dropped', '"dropped": list(dropped)', {"map_labels", "tune_methods", "adapt_clips"} | RESULTS),
+        (
+            "label_map.py",
+            '"dropped": dropped',
+            '"dropped": list(dropped)',
+            {"map_labels", "tune_methods", "adapt_clips"} | RESULTS,
+        ),
         ("tables.py", "def number(", "_EDITED = 1\n\n\ndef number(", {"make_tables", "log_to_mlflow"}),
     ],
     ids=["method", "comment", "corruption", "label map", "tables"],

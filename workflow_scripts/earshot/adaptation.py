@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from earshot.media import MediaError
+from earshot.errors import MediaError
 from earshot.randomness import numpy_generator
 
 NOT_APPLICABLE = math.nan

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from earshot import contracts, media
+from earshot.errors import MediaError
 
 SILENCE = -60.0  # dBFS: below this there is nothing to hear (our spec, `tta.md` section 7.2)
 
@@ -34,7 +35,7 @@ def _extract_one(row: dict[str, Any], root: Path, rate: int, folder: Path) -> di
     else:
         try:
             wave = media.read_wave(root / row["video"], rate)
-        except media.MediaError as error:
+        except MediaError as error:
             problem = f"sound {error}"
     level = level_dbfs(wave)
     if not problem and not math.isfinite(level):

@@ -9,6 +9,7 @@ from typing import Any
 from earshot import contracts, media, plugins
 from earshot.config import overrides
 from earshot.datasets import ClipRow, DatasetError, Index
+from earshot.errors import MediaError
 from earshot.files import sha256_of_file
 
 
@@ -70,7 +71,7 @@ def _clip_row(clip: ClipRow, root: Path, source: str, class_ids: dict[str, int])
     }  # fmt: skip
     try:
         facts = media.probe(path)
-    except media.MediaError as error:
+    except MediaError as error:
         nothing = {"frames": 0, "fps": 0.0, "width": 0, "height": 0, "audio_rate": 0}
         digest = sha256_of_file(path) if path.is_file() else ""
         return {**row, **nothing, "sha256": digest, "available": False, "problem": str(error)}

@@ -12,7 +12,8 @@ from torch import Tensor
 from earshot import sampling, transforms
 from earshot.adaptation import Clip, Evidence
 from earshot.backbones import Backbone
-from earshot.media import MediaError, read_frames
+from earshot.errors import MediaError
+from earshot.media import read_frames
 from earshot.randomness import numpy_generator
 
 _LOST = 2  # frames that a decoder may drop at the end of a stream before the file counts as truncated

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from earshot import contracts, plugins, weights
 from earshot.adaptation import Moments
+from earshot.errors import MediaError
 from earshot.loading import ClipLoader, FrameCache
-from earshot.media import MediaError
 from earshot.moments import recorded
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earshot import contracts, media, plugins
+from earshot.errors import MediaError
 from earshot.files import atomic_path, fingerprint, sha256_of_file, write_json
 from earshot.randomness import numpy_generator
 
@@ -63,7 +64,7 @@ def corrupt_clip(row: dict[str, Any], task: Task) -> dict[str, Any]:
     manifest = _finished(target, manifest_path, key)
     try:
         manifest = manifest or _make(row, task, target, manifest_path, key)
-    except media.MediaError as error:
+    except MediaError as error:
         target.unlink(missing_ok=True)
         return {**base, "source": row["video"], "available": False, "problem": f"{task.corruption}: {error}"}
     facts = {name: manifest[name] for name in ("sha256", "frames", "width", "height", "psnr")}
@@ -88,12 +89,12 @@ def _make(row: dict[str, Any], task: Task, target: Path, manifest_path: Path, ke
             media.transcode(source, temporary, **options)
         else:
             if row["problem"] == "variable frame rate":
-                raise media.MediaError("variable frame rate: its time stamps would be lost; re-encode it at a constant rate")
+                raise MediaError("variable frame rate: its time stamps would be lost; re-encode it at a constant rate")
             options = {"crf": 18, "vcodec": "libx264", "pix_fmt": "yuv420p"}
             media.encode_blocks(temporary, _corrupted(source, module, value, row["clip_id"], task), row["fps"], source)
         made = media.probe(temporary)
         if made.frames != row["frames"]:
-            raise media.MediaError(f"{made.frames} frames came out of {row['frames']}")
+            raise MediaError(f"{made.frames} frames came out of {row['frames']}")
         psnr = _psnr(source, temporary)
     manifest = {
         "key": key, "clip_id": row["clip_id"], "source_sha256": row["sha256"], "corruption": task.corruption,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from earshot import contracts, media, plugins, weights
 from earshot.config import overrides
 from earshot.datasets import DatasetError
+from earshot.errors import MediaError
 from earshot.files import fingerprint
 from earshot.randomness import numpy_generator, seed_of
 
@@ -74,7 +75,7 @@ def _load_bank(rows: list[tuple[Path, str]], labels: list[str], spec: Any) -> tu
     for path, name in rows:
         try:
             wave = media.read_wave(path, spec.rate_hz)
-        except media.MediaError as error:
+        except MediaError as error:
             print(f"left out: {path}: {error}")
             continue
         if len(wave):

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from earshot import contracts, plugins, transforms, weights
 from earshot.config import overrides
+from earshot.errors import MediaError
 from earshot.files import atomic_path, fingerprint
 from earshot.loading import ClipLoader, FrameCache
-from earshot.media import MediaError
 from earshot.randomness import numpy_generator, seed_of
 
 Row = dict[str, Any]
@@ -83,7 +83,7 @@ def train(
             f"{clips}: {len(training)} readable training clips; at least 2 are needed. Is the split named 'train'?"
         )
     torch.manual_seed(seed_of("initial weights", seed) % 2**63)
-    model = module.build(len(names)).to(device)
+    model = module.build(len(names)).to(device, memory_format=torch.channels_last)
     key = fingerprint([code, plugin, settings.model_dump(), seed, [(r["clip_id"], r["sha256"], r["label"]) for r in training]])
     state = _Trainer(
         model, settings, seed, -(-len(training) // settings.batch), Path(weights_out).with_suffix(".resume.pt"), key

@@ -1,7 +1,7 @@
 """TANet's structure at small width, for the demo and for small datasets: 8 frames of 64 px, trained from scratch on a CPU.
 
-Four stages of one bottleneck each with a temporal adaptive module, as in `tanet`; a 3x3 stem instead of 7x7, because 64 px
-leave nothing to throw away. Source of the structure: Liu et al., ICCV 2021. Sizes in pixels.
+Four stages of one bottleneck each with a temporal adaptive module, as in `tanet`; the stem takes both of its factors of two in
+one convolution and has no pooling. Source of the structure: Liu et al., ICCV 2021. Sizes in pixels.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from earshot.backbones._tanet import aligned_layers, candidate_layers
 __all__ = ["SPEC", "aligned_layers", "build", "candidate_layers", "import_weights"]
 
 SPEC = Backbone("TANet (small)", frames=8, resize=72, size=64, source="structure of arXiv 2005.06803")
-_WIDTHS = (16, 32, 64, 96)
+_WIDTHS = (8, 16, 32, 64)
 
 
 class _SmallResNet(nn.Module):
@@ -23,9 +23,9 @@ class _SmallResNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        stem = 24
-        self.conv1 = nn.Conv2d(3, stem, 3, stride=2, padding=1, bias=False)
-        self.bn1, self.relu, self.maxpool = nn.BatchNorm2d(stem), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
+        stem = 16
+        self.conv1 = nn.Conv2d(3, stem, 7, stride=4, padding=3, bias=False)
+        self.bn1, self.relu = nn.BatchNorm2d(stem), nn.ReLU(inplace=True)
         inputs = (stem, *(width * Bottleneck.expansion for width in _WIDTHS))
         stages = [_stage(inputs[i], width, 1 if i == 0 else 2) for i, width in enumerate(_WIDTHS)]
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
@@ -33,7 +33,7 @@ class _SmallResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map frames (N, 3, H, W) to features (N, D)."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))
 
@@ -46,7 +46,7 @@ def _stage(inputs: int, width: int, stride: int) -> nn.Sequential:
 
 def build(n_classes: int) -> nn.Module:
     """The small model with random weights."""
-    return _tanet.TANet(_SmallResNet(), _WIDTHS[-1] * Bottleneck.expansion, SPEC.frames, n_classes, dropout=0.5)
+    return _tanet.TANet(_SmallResNet(), _WIDTHS[-1] * Bottleneck.expansion, SPEC.frames, n_classes, dropout=0.3)
 
 
 def import_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

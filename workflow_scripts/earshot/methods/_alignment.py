@@ -18,12 +18,13 @@ Targets = dict[str, Moments]
 class Alignment:
     """Exponential moving averages of target moments by layer, and their distance to the source's."""
 
-    def __init__(self, model: nn.Module, source: Mapping[str, Moments], rho: float) -> None:
+    def __init__(self, model: nn.Module, source: Mapping[str, Moments], rho: float, ema_init: str = "zero") -> None:
         if not source:
             raise ValueError("statistics alignment needs source statistics of at least one layer; none were given")
         self.model, self.rho, self.source = model, rho, source
-        # the averages start at zero, not at the source: the reference's choice, which shrinks early estimates
-        self.committed: Targets = {n: (torch.zeros_like(m), torch.zeros_like(v)) for n, (m, v) in source.items()}
+        self.committed: Targets = dict(source)
+        if ema_init == "zero":  # the reference's choice, which shrinks the estimates of the first 1/rho clips
+            self.committed = {n: (torch.zeros_like(m), torch.zeros_like(v)) for n, (m, v) in source.items()}
 
     def forward(self, views: Tensor) -> tuple[Tensor, Targets]:
         """Logits (V, K) of views (V, 3, T, H, W), and the averages blended with this pass's moments, not committed."""
@@ -68,7 +69,7 @@ def prepare(model: nn.Module, adapt_dropout: str) -> nn.Module:
 
 def sgd(model: nn.Module, lr: float) -> torch.optim.Optimizer:
     """ViTTA's optimiser, over all parameters."""
-    return torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+    return torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4, foreach=True)
 
 
 def moving_average_weight(rho: float, context: Context) -> float:

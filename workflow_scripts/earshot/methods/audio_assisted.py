@@ -7,7 +7,6 @@ prediction is the evaluation clip *after* the last kept update; the sound itself
 `predict_with_audio`, which is fusion and belongs in a row of its own.
 """
 
-import copy
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +27,7 @@ class Hyper(ListeningHyper, CycleHyper, extra="forbid"):
 
     lr: float = Field(5e-5, gt=0)
     rho: float = Field(0.1, gt=0, le=1)
+    ema_init: Literal["zero", "source"] = Field("zero", description="where the moving averages start; zero: as published")
     lambda_align: float = Field(1.0, ge=0)
     lambda_consis: float = Field(0.1, ge=0)
     lambda_pl: float = Field(1.0, ge=0)
@@ -66,7 +66,7 @@ class Method:
         if context.label_map is None:
             raise ValueError("audio_assisted needs a label map: set `audio_model` in the experiment")
         self.model, self.hyper, self.label_map = prepare(model, hyper.adapt_dropout), hyper, context.label_map
-        self.alignment = Alignment(model, context.statistics, moving_average_weight(hyper.rho, context))
+        self.alignment = Alignment(model, context.statistics, moving_average_weight(hyper.rho, context), hyper.ema_init)
         self.optimizer = sgd(model, hyper.lr)
 
     def adapt(self, clip: Clip) -> Outcome:
@@ -147,14 +147,15 @@ class Method:
 
     def _snapshot(self) -> Callable[[], Any]:
         """Remember parameters and optimiser state; calling the result puts them back."""
-        parameters = [parameter.detach().clone() for parameter in self.model.parameters()]
-        state = copy.deepcopy(self.optimizer.state_dict())
+        parameters = list(self.model.parameters())
+        held = [parameter.detach().clone() for parameter in parameters]
+        momenta = [_momentum(self.optimizer, parameter) for parameter in parameters]
 
         @torch.no_grad()
         def restore() -> None:
-            for parameter, old in zip(self.model.parameters(), parameters, strict=True):
+            for parameter, old, momentum in zip(parameters, held, momenta, strict=True):
                 parameter.copy_(old)
-            self.optimizer.load_state_dict(state)
+                self.optimizer.state[parameter]["momentum_buffer"] = momentum
 
         return restore
 
@@ -162,6 +163,12 @@ class Method:
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy in nats of views (V, K) to one distribution (K,), averaged over views."""
     return -(target * logits.log_softmax(-1)).sum(-1).mean()
+
+
+def _momentum(optimizer: torch.optim.Optimizer, parameter: Tensor) -> Tensor | None:
+    """A copy of SGD's momentum of a parameter, None before its first step."""
+    buffer = optimizer.state.get(parameter, {}).get("momentum_buffer")
+    return None if buffer is None else buffer.clone()
 
 
 def _nothing() -> None:

@@ -21,6 +21,7 @@ class Hyper(BaseModel, extra="forbid"):
 
     lr: float = Field(5e-5, gt=0)
     rho: float = Field(0.1, gt=0, le=1)
+    ema_init: Literal["zero", "source"] = Field("zero", description="where the moving averages start; zero: as published")
     lambda_align: float = Field(1.0, ge=0)
     lambda_consis: float = Field(0.1, ge=0)
     steps: int = Field(1, ge=1)
@@ -32,7 +33,7 @@ class Method:
 
     def __init__(self, model: nn.Module, hyper: Hyper, context: Context) -> None:
         self.model, self.hyper = prepare(model, hyper.adapt_dropout), hyper
-        self.alignment = Alignment(model, context.statistics, moving_average_weight(hyper.rho, context))
+        self.alignment = Alignment(model, context.statistics, moving_average_weight(hyper.rho, context), hyper.ema_init)
         self.optimizer = sgd(model, hyper.lr)
 
     def adapt(self, clip: Clip) -> Outcome:
