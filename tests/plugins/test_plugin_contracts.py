@@ -32,8 +32,11 @@ def test_listing_plugins_imports_nothing():
     import subprocess
     import sys
 
-    code = "import sys; sys.path.insert(0, 'workflow_scripts'); from earshot import plugins, config, digests; "
-    code += "[plugins.available(k) for k in plugins.KINDS]; digests.of('methods.tent'); sys.exit('torch' in sys.modules or 'av' in sys.modules)"
+    code = (
+        "import sys; sys.path.insert(0, 'workflow_scripts'); from earshot import plugins, layout, digests; "
+        "[plugins.available(k) for k in plugins.KINDS]; digests.of('methods.tent'); "
+        "sys.exit('torch' in sys.modules or 'av' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=__file__.rsplit("/tests/", 1)[0]).returncode == 0
 
 

@@ -11,7 +11,8 @@ def package(tmp_path, monkeypatch):
     files = {
         "__init__.py": "",
         "low.py": "LIMIT = 3\n\ndef used():\n    'A docstring.'\n    return LIMIT\n\ndef unused():\n    return 4\n",
-        "middle.py": "from earshot.low import used\nfrom earshot import low\n\ndef one():\n    return used()\n\ndef two():\n    return low.unused()\n",
+        "middle.py": "from earshot.low import used\nfrom earshot import low\n\n"
+        "def one():\n    return used()\n\ndef two():\n    return low.unused()\n",
         "late.py": "def three():\n    from earshot.middle import one\n    return one()\n",
         "plug/__init__.py": "BASE = 1\n",
         "plug/a.py": "from earshot.plug import BASE\nclass Method:\n    value = BASE\n",

@@ -56,15 +56,9 @@ class Checkout:
 
     def kill_when(self, ready, timeout=240):
         """Start a run, wait for `ready(folder)`, and end its whole process group with SIGKILL; tells whether it was running."""
-        log = open(self.folder / "killed.log", "a")
-        process = subprocess.Popen(
-            self.command("--cores", "2"),
-            cwd=self.folder,
-            env=self.environment(),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with open(self.folder / "killed.log", "a") as log:
+            command, place = self.command("--cores", "2"), {"cwd": self.folder, "env": self.environment()}
+            process = subprocess.Popen(command, **place, stdout=log, stderr=log, start_new_session=True)
         end = time.monotonic() + timeout
         while process.poll() is None and time.monotonic() < end and not ready(self.folder):
             time.sleep(0.02)
@@ -72,7 +66,6 @@ class Checkout:
         if running:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        log.close()
         return running
 
     def checksums(self):

@@ -205,9 +205,7 @@ def write_flac(path: str | Path, wave: Wave, rate: int) -> None:
         run_ffmpeg(output, [_to_int16(wave).tobytes()])
 
 
-def write_video(
-    path: str | Path, frames: Frames, fps: float, audio: Wave | None = None, audio_rate: int = 16_000
-) -> None:
+def write_video(path: str | Path, frames: Frames, fps: float, audio: Wave | None = None, audio_rate: int = 16_000) -> None:
     """Encode frames (T, H, W, 3), and a wave (N,) or (N, 2) if given, as H.264 and AAC in MP4; same input, same bytes.
 
     In this process, because starting ffmpeg takes longer than encoding a short clip.
@@ -219,7 +217,9 @@ def write_video(
         options = {"preset": "veryfast", "crf": "18", "threads": "1"}
         picture = file.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001 * 120), options=options)
         picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
-        sound = file.add_stream("aac", rate=audio_rate, options={"b": "48k", "aac_coder": "fast"}) if audio is not None else None
+        sound = (
+            file.add_stream("aac", rate=audio_rate, options={"b": "48k", "aac_coder": "fast"}) if audio is not None else None
+        )
         if sound is not None and audio is not None:
             sound.layout = "mono" if audio.ndim == 1 else "stereo"
         for stream in (picture, sound) if sound is not None else (picture,):
