@@ -41,7 +41,7 @@ def change(values, path, value):
         ("runtim", {}, r"runtim: Extra inputs are not permitted"),
         ("protocol.name", "onlin", r"protocol.name: .*'online' or 'episodic' \(given: 'onlin'\)"),
         ("experiments.demo.audio_model", "ast", r"unknown audio model 'ast'; available: demo_tagger"),
-        ("label_maps", [], r"no label map from audio model 'demo_tagger' to dataset 'demo'"),
+        ("label_maps", {}, r"no label map from audio model 'demo_tagger' to dataset 'demo'"),
     ],
 )
 def test_a_mistake_is_named_with_the_way_out(values, path, value, message):

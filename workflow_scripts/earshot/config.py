@@ -70,14 +70,6 @@ class MethodConfig(_Section):
     hyper: dict[str, Any] = Field(default_factory=dict, description="overrides of the plug-in's Hyper")
 
 
-class LabelMapConfig(_Section):
-    """Where the map from audio classes to video classes of a dataset comes from."""
-
-    dataset: Key
-    audio_model: Key
-    reviewed: str = Field(description="a reviewed JSON file; a bare name is looked up in earshot/label_maps/")
-
-
 class Corruption(_Section):
     """How corrupted videos are made."""
 
@@ -167,7 +159,9 @@ class Config(_Section):
     datasets: dict[Key, DatasetConfig] = Field(default_factory=dict)
     sound_banks: dict[Key, SoundBank] = Field(default_factory=dict)
     audio_models: dict[Key, AudioModelConfig] = Field(default_factory=dict)
-    label_maps: list[LabelMapConfig] = Field(default_factory=list)
+    label_maps: dict[Key, dict[Key, str]] = Field(
+        default_factory=dict, description="dataset -> audio model -> reviewed JSON file, or its name in earshot/label_maps/"
+    )
     backbones: dict[Key, BackboneConfig] = Field(default_factory=dict)
     methods: dict[Key, MethodConfig] = Field(default_factory=dict)
     corruption: Corruption = Corruption()
@@ -223,15 +217,15 @@ class Config(_Section):
             raise ValueError(f"{where}: unknown backbone '{name}'; available: {', '.join(legal)}")
         return BackboneConfig(plugin=name)
 
-    def label_map(self, dataset: str, audio_model: str) -> LabelMapConfig:
-        """The label map of a dataset and an audio model."""
-        for entry in self.label_maps:
-            if (entry.dataset, entry.audio_model) == (dataset, audio_model):
-                return entry
-        raise ValueError(
-            f"no label map from audio model '{audio_model}' to dataset '{dataset}': add an entry to `label_maps:` "
-            "with `dataset`, `audio_model` and `reviewed` (a JSON file)"
-        )
+    def label_map(self, dataset: str, audio_model: str) -> str:
+        """The reviewed label map of a dataset and an audio model."""
+        try:
+            return self.label_maps[dataset][audio_model]
+        except KeyError:
+            raise ValueError(
+                f"no label map from audio model '{audio_model}' to dataset '{dataset}': add it to `label_maps:`, as "
+                f"{dataset}: {{{audio_model}: <a JSON file>}}"
+            ) from None
 
     def protocol_of(self, experiment: str) -> Protocol:
         """The protocol that an experiment runs under."""

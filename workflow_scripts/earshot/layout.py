@@ -96,7 +96,7 @@ class Layout:
 
     def reviewed_map(self, wildcards: Any) -> str:
         """The reviewed label map between the wildcards' audio model and dataset."""
-        return str(reviewed_label_map(self.config.label_map(wildcards.dataset, wildcards.audio_model).reviewed))
+        return str(reviewed_label_map(self.config.label_map(wildcards.dataset, wildcards.audio_model)))
 
     # code
 
