@@ -52,10 +52,15 @@ def test_blocks_are_all_frames_in_order(video):
     assert np.array_equal(np.concatenate(blocks), np.stack([everything[i] for i in range(16)]))
 
 
-def test_same_input_same_bytes(tmp_path):
-    for name in ("a.mp4", "b.mp4"):
-        media.write_video(tmp_path / name, moving_square(), 16, tone())
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+@pytest.mark.parametrize("size", [32, 72])  # 72 is no multiple of 16: encoders pad it
+def test_same_input_same_bytes(tmp_path, size):
+    made = set()
+    for i in range(5):
+        clutter = [np.random.default_rng(i).bytes(200_000) for _ in range(20)]  # what a fresh buffer may hold
+        media.write_video(tmp_path / "a.mp4", moving_square(16, size), 16, tone())
+        made.add((tmp_path / "a.mp4").read_bytes())
+        assert clutter
+    assert len(made) == 1
 
 
 def test_odd_sizes_lose_their_last_row_and_column(tmp_path):
