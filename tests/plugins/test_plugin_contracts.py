@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import moving_square
 from earshot import adaptation, plugins
 from earshot.adaptation import Clip, Context, Evidence
 from earshot.moments import recorded
 from earshot.randomness import numpy_generator
+from helpers import moving_square
 
 ALL = [(kind, name) for kind in plugins.KINDS for name in plugins.available(kind)]
 CLASSES = 5

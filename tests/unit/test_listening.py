@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from conftest import tone
 from earshot import audio, contracts, indexing, label_map, media, tagging, weights
 from earshot.methods._listening import ListeningHyper, mapped_audio, pseudo_label
+from helpers import tone
 
 RUNTIME = {"training_threads": 1, "torch_threads": 1, "device": "cpu", "frame_cache_mb": 100}
 

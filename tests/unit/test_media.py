@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from conftest import moving_square, tone
 from earshot import media
+from helpers import moving_square, tone
 
 
 def test_probe_reads_what_was_written(video):

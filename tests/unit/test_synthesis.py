@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from conftest import moving_square, tone
 from earshot import contracts, indexing, media, plugins, synthesis
+from helpers import moving_square, tone
 
 CORRUPTIONS = plugins.available("corruptions")
 

@@ -161,7 +161,7 @@ def test_a_users_folder_with_everything_that_goes_wrong(finished, zoo, tmp_path)
 
 
 def _write_training_clips(folder):
-    from conftest import moving_square
+    from helpers import moving_square
 
     names = [path.stem for path in sorted(folder.glob("*.mp4"))]
     lines = ["path,label,split", *(f"{name}.mp4,{'ab'[i % 2]},test" for i, name in enumerate([*names, "absent"]))]

@@ -3,6 +3,7 @@
 Imported when the Snakefile is read, so it imports neither torch nor PyAV. Every error names the key, the value and the way out.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
@@ -283,7 +284,10 @@ def load(values: Mapping[str, Any]) -> Config:
 
 def reviewed_label_map(name: str) -> Path:
     """Path of a reviewed label map: as given, or by bare name in the library's `label_maps/`."""
-    return Path(name) if "/" in name else Path(__file__).parent / "label_maps" / name
+    if "/" in name:
+        return Path(name)
+    # relative, so that a project that is moved has nothing to do again
+    return Path(os.path.relpath(Path(__file__).parent / "label_maps" / name))
 
 
 def overrides(hyper: type[BaseModel], values: Mapping[str, Any], where: str) -> BaseModel:
