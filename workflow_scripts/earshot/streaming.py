@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from earshot import contracts, label_map, plugins, weights
-from earshot.adaptation import Context, Evidence, prediction_row, run_stream, stream_order
+from earshot.adaptation import Clip, Context, Evidence, prediction_row, run_stream, stream_order
 from earshot.config import overrides
 from earshot.files import fingerprint, sha256_of_file
 from earshot.loading import ClipLoader, FrameCache
 from earshot.parts import PartStore, key_of
+from earshot.randomness import seed_of
 from earshot.statistics import load_aligned
 
 Row = dict[str, Any]
@@ -129,12 +130,17 @@ class Cell:
         # a part is named by what decides it, and the variant's name does not
         return [{**row, "method": variant} for row in predictions], [{**row, "method": variant} for row in timings]
 
+    def _load(self, row: Row, seed: int) -> Clip:
+        # dropout takes no generator of its own, so torch's is set before each clip, keyed as everything else
+        torch.manual_seed(seed_of("adapt", seed, row["clip_id"]) % 2**63)
+        return self.loader.load(row, seed, self.evidence(row["clip_id"]))
+
     def _compute(self, plugin: str, hyper: Any, seed: int) -> tuple[list[Row], list[Row]]:
         inputs = self.inputs
         order = stream_order(len(self.rows), inputs.protocol["order"], seed, inputs.dataset, inputs.corruption)
         listed = [(position, self.rows[index]) for position, index in enumerate(order)]
         readable = [(position, row) for position, row in listed if row["available"]]
-        loads = [partial(self.loader.load, row, seed, self.evidence(row["clip_id"])) for _, row in readable]
+        loads = [partial(self._load, row, seed) for _, row in readable]
         module = plugins.load("methods", plugin)
         outcomes = run_stream(module, hyper, self.model(), self.context(), loads)
         predictions, timings = [], []
