@@ -23,7 +23,7 @@ check: $(VENV)/.ready ## format, lint, types, every override in config.yaml
 	$(RUN) mypy
 	$(RUN) snakefmt --check Snakefile rules
 	$(RUN) snakemake --lint
-	$(RUN) python -m earshot.checks config.yaml
+	$(RUN) PYTHONPATH=workflow_scripts python -m earshot.checks config.yaml
 
 browse: $(VENV)/.ready ## MLflow on http://127.0.0.1:5000
 	$(RUN) env MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
@@ -42,7 +42,6 @@ $(VENV)/.ready: requirements.lock $(BOOT)/bin/uv
 	$(BOOT)/bin/uv venv --quiet --clear --python $(PYTHON) $(VENV)
 	env -u UV_FIND_LINKS $(BOOT)/bin/uv pip install --quiet --compile-bytecode \
 	    --python $(BIN)/python --require-hashes -r requirements.lock
-	echo "$(CURDIR)/workflow_scripts" > $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/earshot.pth
 	touch $@
 
 lock: $(BOOT)/bin/uv ## resolve requirements.in anew

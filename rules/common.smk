@@ -3,7 +3,7 @@ import fcntl
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(workflow.basedir) / "workflow_scripts"))
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from earshot import config as earshot_config  # noqa: E402
 from earshot.layout import Layout  # noqa: E402

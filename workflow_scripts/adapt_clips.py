@@ -9,16 +9,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    inputs = streaming.CellInputs(
-        clips=snakemake.input.clips,
-        classes=snakemake.input.classes,
-        weights=snakemake.input.weights,
-        statistics=snakemake.input.statistics,
-        audio_scores=str(snakemake.input.get("audio_scores") or ""),
-        label_map=str(snakemake.input.get("label_map") or ""),
-        codes=snakemake.params.codes,
-        **snakemake.params.cell,
-    )
+    inputs = streaming.CellInputs.of(snakemake.input, snakemake.params.codes, snakemake.params.cell)
     streaming.adapt_cell(
         inputs,
         runs=snakemake.params.runs,

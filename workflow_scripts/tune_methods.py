@@ -12,14 +12,5 @@ if TYPE_CHECKING:
 with job_log(snakemake.log[0]):
     cell = dict(snakemake.params.cell)
     grid, methods, seed = cell.pop("grid"), cell.pop("methods"), cell.pop("seed")
-    inputs = CellInputs(
-        clips=snakemake.input.clips,
-        classes=snakemake.input.classes,
-        weights=snakemake.input.weights,
-        statistics=snakemake.input.statistics,
-        audio_scores=str(snakemake.input.get("audio_scores") or ""),
-        label_map=str(snakemake.input.get("label_map") or ""),
-        codes=snakemake.params.codes,
-        **cell,
-    )
+    inputs = CellInputs.of(snakemake.input, snakemake.params.codes, cell)
     tuning.tune(inputs, methods, grid, seed, snakemake.output.chosen, snakemake.output.trials)

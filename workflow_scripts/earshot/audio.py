@@ -1,7 +1,6 @@
 """Sound tracks: extracted once per clip as 16-bit mono WAV, with what is wrong with them as a column."""
 
 import math
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from earshot import contracts, media
 from earshot.errors import MediaError
+from earshot.workers import over_items
 
 SILENCE = -60.0  # dBFS: below this there is nothing to hear (our spec, `tta.md` section 7.2)
 
@@ -18,11 +18,7 @@ def extract(clips: str, root: str, rate: int, splits: list[str], workers: int, o
     """Write the sound of every clip of `splits` as a WAV beside `out`, and the table that lists them."""
     rows = [row for row in contracts.read(clips, contracts.CLIPS) if row["split"] in splits]
     work = partial(_extract_one, root=Path(root), rate=rate, folder=Path(out).parent)
-    if workers == 1:
-        found = [work(row) for row in rows]
-    else:
-        with ProcessPoolExecutor(workers) as pool:
-            found = list(pool.map(work, rows, chunksize=16))
+    found = over_items(work, rows, workers, chunk=16)
     contracts.write(found, contracts.AUDIO, out, {"rate": rate, "silence_dbfs": SILENCE})
 
 

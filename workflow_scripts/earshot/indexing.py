@@ -1,7 +1,6 @@
 """From a dataset plug-in's list to `clips.parquet`: every listed file is probed, and what is wrong with it becomes a row."""
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,6 +10,7 @@ from earshot.config import overrides
 from earshot.datasets import ClipRow, DatasetError, Index
 from earshot.errors import MediaError
 from earshot.files import sha256_of_file
+from earshot.workers import over_items
 
 
 def index_dataset(
@@ -48,10 +48,7 @@ def probe_all(listed: Index, root: Path, source: str, workers: int) -> list[dict
     _refuse_doubles(listed.clips)
     class_ids = {label: number for number, label in enumerate(listed.classes)}
     probe_one = partial(_clip_row, root=root, source=source, class_ids=class_ids)
-    if workers == 1:
-        return [probe_one(clip) for clip in listed.clips]
-    with ProcessPoolExecutor(workers) as pool:
-        return list(pool.map(probe_one, listed.clips, chunksize=32))
+    return over_items(probe_one, listed.clips, workers, chunk=32)
 
 
 def _refuse_doubles(clips: Sequence[ClipRow]) -> None:

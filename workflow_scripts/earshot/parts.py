@@ -3,14 +3,12 @@
 A job computes only the parts that are missing, so a killed job, a new method or another seed costs only what is new.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from earshot import contracts
-from earshot.files import fingerprint
 
 
 class PartStore:
@@ -34,8 +32,3 @@ class PartStore:
 
     def _path(self, key: str, name: str) -> Path:
         return self.root / key[:2] / f"{key}.{name}.parquet"
-
-
-def key_of(facts: Mapping[str, Any]) -> str:
-    """The name of a part: the fingerprint of all that decides it."""
-    return fingerprint(facts)

@@ -4,7 +4,7 @@ import json
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from earshot.adaptation import Clip, Context, Evidence, prediction_row, run_stre
 from earshot.config import overrides
 from earshot.files import fingerprint, sha256_of_file
 from earshot.loading import ClipLoader, FrameCache
-from earshot.parts import PartStore, key_of
+from earshot.parts import PartStore
 from earshot.randomness import seed_of
 from earshot.statistics import load_aligned
 
 Row = dict[str, Any]
 _PREDICTIONS, _TIMINGS = "predictions", "timings"
+_FILES = ("clips", "classes", "weights", "statistics", "audio_scores", "label_map")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class CellInputs:
     parts: str
     codes: dict[str, str] = field(default_factory=dict)  # digest of the code of each method plug-in
 
+    @classmethod
+    def of(cls, given: Any, codes: dict[str, str], cell: dict[str, Any]) -> "CellInputs":
+        """From a job's named input files, which may lack `audio_scores` and `label_map`, and its settings."""
+        files: dict[str, Any] = {name: str(given.get(name) or "") for name in _FILES}
+        return cls(**files, codes=codes, **cell)
+
 
 class Cell:
     """A cell's clips, model and context, loaded once and used by all of its runs."""
@@ -64,6 +71,7 @@ class Cell:
         self.loader = ClipLoader(
             module.SPEC, Path(inputs.root), self.cache, self.device, protocol["views"], protocol["index_base"]
         )
+        self._checksum = cache(sha256_of_file)  # one reading of the weights serves all runs
         self._model: torch.nn.Module | None = None
         self._context: Context | None = None
         self._evidence: dict[str, Evidence] | None = None
@@ -74,15 +82,15 @@ class Cell:
         facts = {
             "contract": contracts.VERSION, "code": inputs.codes[plugin], "plugin": plugin, "hyper": hyper.model_dump(),
             "seed": seed, "protocol": inputs.protocol, "dataset": inputs.dataset, "corruption": inputs.corruption,
-            "clips": self.digest, "classes": self.names, "weights": sha256_of_file(inputs.weights),
+            "clips": self.digest, "classes": self.names, "weights": self._checksum(inputs.weights),
             "threads": inputs.runtime["torch_threads"], "device": self.device.split(":")[0],
         }  # fmt: skip
         module = plugins.load("methods", plugin)
         if module.NEEDS_STATISTICS:
-            facts["statistics"] = sha256_of_file(inputs.statistics)
+            facts["statistics"] = self._checksum(inputs.statistics)
         if module.NEEDS_AUDIO and inputs.audio_scores:
-            facts["audio"] = [sha256_of_file(inputs.audio_scores), sha256_of_file(inputs.label_map)]
-        return key_of(facts)
+            facts["audio"] = [self._checksum(inputs.audio_scores), self._checksum(inputs.label_map)]
+        return fingerprint(facts)
 
     def model(self) -> torch.nn.Module:
         """The source model, loaded when the first part is missing."""

@@ -7,7 +7,6 @@ becomes a row with its reason and costs no other.
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from earshot import contracts, media, plugins
 from earshot.errors import MediaError
 from earshot.files import atomic_path, fingerprint, sha256_of_file, write_json
 from earshot.randomness import numpy_generator
+from earshot.workers import over_items
 
 Frames = NDArray[np.uint8]
 
@@ -41,11 +41,7 @@ def synthesize(clips: str, splits: Sequence[str], task: Task, workers: int, out:
     module.SPEC.severities[task.preset]  # an unknown preset fails here and not in a worker
     rows = [row for row in contracts.read(clips, contracts.CLIPS) if row["split"] in splits]
     work = partial(corrupt_clip, task=task)
-    if workers == 1:
-        made = [work(row) for row in rows]
-    else:
-        with ProcessPoolExecutor(workers) as pool:
-            made = list(pool.map(work, rows, chunksize=4))
+    made = over_items(work, rows, workers, chunk=4)
     for row in made:
         if row["problem"]:
             print(f"{row['clip_id']}: {row['problem']}")
