@@ -12,6 +12,7 @@ rule train_source:  # on the clean training split; a killed job goes on from its
         "<logs>/train_source/{dataset}/{backbone}.log",
     benchmark:
         "<benchmarks>/train_source/{dataset}/{backbone}.tsv"
+    priority: 10  # everything waits for it
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.runtime.training_threads
@@ -58,7 +59,7 @@ rule compute_statistics:
         "../workflow_scripts/compute_statistics.py"
 
 
-rule tune_methods:  # a grid on held-out clips under one corruption; the test split is never looked at
+rule try_hyper:  # a grid on held-out clips under one corruption; the test split is never looked at
     input:
         clips=AT.tuning_clips,
         classes="<data>/{dataset}/classes.parquet",
@@ -67,12 +68,11 @@ rule tune_methods:  # a grid on held-out clips under one corruption; the test sp
         audio_scores=AT.audio_scores,
         label_map=AT.label_map,
     output:
-        chosen="<results>/tuning/{experiment}/{dataset}/{backbone}.json",
-        trials="<results>/tuning/{experiment}/{dataset}/{backbone}.parquet",
+        trials="<results>/tuning/{experiment}/{dataset}/{backbone}/{corruption}.parquet",
     log:
-        "<logs>/tune_methods/{experiment}/{dataset}/{backbone}.log",
+        "<logs>/try_hyper/{experiment}/{dataset}/{backbone}/{corruption}.log",
     benchmark:
-        "<benchmarks>/tune_methods/{experiment}/{dataset}/{backbone}.tsv"
+        "<benchmarks>/try_hyper/{experiment}/{dataset}/{backbone}/{corruption}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.runtime.torch_threads
@@ -83,7 +83,23 @@ rule tune_methods:  # a grid on held-out clips under one corruption; the test sp
     params:
         cell=AT.tuning_cell,
         codes=AT.method_codes,
-        code=AT.code("tuning:tune"),
+        code=AT.code("trials:try_all"),
+    script:
+        "../workflow_scripts/try_hyper.py"
+
+
+rule tune_methods:  # the best candidate of each method over all of the held-out corruptions
+    input:
+        trials=AT.trials,
+    output:
+        chosen="<results>/tuning/{experiment}/{dataset}/{backbone}.json",
+        trials="<results>/tuning/{experiment}/{dataset}/{backbone}.parquet",
+    log:
+        "<logs>/tune_methods/{experiment}/{dataset}/{backbone}.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=AT.code("tuning:choose"),
     script:
         "../workflow_scripts/tune_methods.py"
 

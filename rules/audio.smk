@@ -12,7 +12,7 @@ rule extract_audio:
         "<benchmarks>/extract_audio/{dataset}/{audio_model}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 8
+    threads: CONFIG.runtime.workers
     resources:
         mem_mb=4_000,
         runtime=120,

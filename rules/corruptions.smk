@@ -12,7 +12,7 @@ rule synthesize_corruption:  # one corruption at one severity, for all splits th
         "<benchmarks>/synthesize_corruption/{dataset}/{corruption}-{severity}.tsv"
     conda:
         "../envs/media.yaml"
-    threads: 8
+    threads: CONFIG.runtime.workers
     resources:
         mem_mb=8_000,
         runtime=480,

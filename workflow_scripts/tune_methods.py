@@ -1,16 +1,12 @@
-"""Choose hyper-parameters of methods on held-out clips."""
+"""Choose hyper-parameters of methods from what was tried on held-out clips."""
 
 from typing import TYPE_CHECKING
 
 from earshot import tuning
 from earshot.jobs import job_log
-from earshot.streaming import CellInputs
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    cell = dict(snakemake.params.cell)
-    grid, methods, seed = cell.pop("grid"), cell.pop("methods"), cell.pop("seed")
-    inputs = CellInputs.of(snakemake.input, snakemake.params.codes, cell)
-    tuning.tune(inputs, methods, grid, seed, snakemake.output.chosen, snakemake.output.trials)
+    tuning.choose(list(snakemake.input.trials), snakemake.output.chosen, snakemake.output.trials)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from earshot import contracts
+from earshot import contracts, tuning
 from earshot.files import write_json
 
 PROTOCOL = {"name": "online", "order": "shuffled", "views": 2, "index_base": 0}
@@ -233,7 +233,7 @@ def write_sides(folder: Path, clips: int = 40, dataset: str = "toy", backbone: s
     contracts.write(_map(), contracts.LABEL_MAP, made["label_map"], {"dataset": dataset, "audio_model": "tiny_tagger"})
     facts = {"dataset": dataset, "backbone": backbone}
     contracts.write(_training(), contracts.TRAINING, made["training"], facts)
-    tuned = {"split": "val", "corruption": "gauss", "severity": 5, "backbone": backbone, "dataset": dataset}
+    tuned = {"split": "val", "corruptions": ["gauss"], "severity": 5, "backbone": backbone, "dataset": dataset}
     contracts.write(_tuning(), contracts.TUNING, made["tuning"], tuned)
     timed = [
         {"method": m["variant"], "seed": 0, "position": i, "decode": 4.0, "adapt": 20.0 + 9 * j}
@@ -298,7 +298,7 @@ def _training() -> list[dict[str, Any]]:
 def _tuning() -> list[dict[str, Any]]:
     tried = {"vitta": ("lr", (1e-5, 5e-5, 1e-4)), "audio_assisted": ("alpha_max", (0.3, 0.5, 0.7))}
     return [
-        {"method": m, "hyper": f'{{"{key}": {value}}}', "accuracy": 50.0 + 3 * i - i * i, "n": 48, "chosen": i == 1}
+        {**tuning.trial(m, f'{{"{key}": {value}}}', 24 + 2 * i - i * i, 48), "chosen": i == 1}
         for m, (key, values) in tried.items()
         for i, value in enumerate(values)
     ]

@@ -68,8 +68,10 @@ def test_an_experiment_expands_into_cells_and_runs(values):
 
 
 def test_splits_are_corrupted_only_where_someone_needs_them(values):
+    values["experiments"]["demo"]["tune"]["corruptions"] = ["gauss"]
     config = load(values)
     tune = config.experiments["demo"].tune
-    others = set(config.experiments["demo"].corruptions) - {tune.corruption}
-    assert config.splits_to_corrupt("demo", tune.corruption, 5) == ["test", "val"]
+    others = set(config.experiments["demo"].corruptions) - set(tune.corruptions)
+    assert others
+    assert all(config.splits_to_corrupt("demo", name, 5) == ["test", "val"] for name in tune.corruptions)
     assert all(config.splits_to_corrupt("demo", name, 5) == ["test"] for name in others)

@@ -90,9 +90,9 @@ class Protocol(_Section):
 
 
 class Tuning(_Section):
-    """Choice of hyper-parameters on held-out clips: the candidate of best accuracy, the first one on a tie."""
+    """Choice of hyper-parameters on held-out clips: the candidate of best accuracy over all of `corruptions`."""
 
-    corruption: Key
+    corruptions: list[Annotated[Key, _plugin("corruptions")]] = Field(min_length=1)
     severity: Annotated[int, Field(ge=1, le=5)] = 5
     split: Literal["train", "val"] = "val"
     seed: int = 0
@@ -120,6 +120,9 @@ class Experiment(_Section):
 class Runtime(_Section):
     """What may change speed. `torch_threads` also decides the last bits of results, so it is never taken from the machine."""
 
+    workers: Annotated[int, Field(ge=1)] = Field(
+        8, description="processes of a job that works file by file; never more than cores"
+    )
     torch_threads: Annotated[int, Field(ge=1)] = 1
     training_threads: Annotated[int, Field(ge=1)] = 2
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
@@ -189,7 +192,6 @@ class Config(_Section):
                 for dataset in experiment.datasets:
                     self.label_map(dataset, experiment.audio_model)
             if experiment.tune:
-                plugins.check("corruptions", experiment.tune.corruption)
                 for method in experiment.tune.grid:
                     _known("method", method, experiment.methods, f"{where}.tune.grid")
         for name, model in self.audio_models.items():
@@ -258,7 +260,7 @@ class Config(_Section):
             if dataset in spec.datasets:
                 if corruption in spec.corruptions and severity in spec.severities:
                     splits.add(spec.split)
-                if spec.tune and (spec.tune.corruption, spec.tune.severity) == (corruption, severity):
+                if spec.tune and corruption in spec.tune.corruptions and severity == spec.tune.severity:
                     splits.add(spec.tune.split)
         return sorted(splits)
 

@@ -146,6 +146,7 @@ TUNING = pa.schema(
         _field("method", _STR),
         _field("hyper", _STR, note="the candidate, as sorted JSON"),
         _field("accuracy", _F8, "%"),
+        _field("right", _I4, note="clips predicted right, over all corruptions tried"),
         _field("n", _I4),
         _field("chosen", _BOOL),
     ]

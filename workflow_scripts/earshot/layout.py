@@ -143,9 +143,15 @@ class Layout:
         return self._clips(wildcards.dataset, wildcards.corruption, wildcards.severity)
 
     def tuning_clips(self, wildcards: Any) -> str:
-        """The held-out corrupted clips on which hyper-parameters are chosen."""
+        """The held-out corrupted clips on which hyper-parameters are tried."""
         tune = self.experiment(wildcards).tune
-        return self._clips(wildcards.dataset, tune.corruption, tune.severity) if tune else ""
+        return self._clips(wildcards.dataset, wildcards.corruption, tune.severity) if tune else ""
+
+    def trials(self, wildcards: Any) -> list[str]:
+        """The tables of what was tried, one for each corruption of the wildcard experiment's `tune:`."""
+        tune = self.experiment(wildcards).tune
+        folder = f"{self.results}/tuning/{wildcards.experiment}/{wildcards.dataset}/{wildcards.backbone}"
+        return [f"{folder}/{corruption}.parquet" for corruption in tune.corruptions] if tune else []
 
     def tuned(self, wildcards: Any) -> str | list[str]:
         """The chosen hyper-parameters of a cell, if its experiment tunes."""
@@ -177,7 +183,7 @@ class Layout:
         tune = self.experiment(wildcards).tune
         if tune is None:
             raise ValueError(f"experiment '{wildcards.experiment}' has no `tune:` section")
-        cell = self._cell(wildcards, tune.corruption, tune.split, str(Path(self.tuning_clips(wildcards)).parent))
+        cell = self._cell(wildcards, wildcards.corruption, tune.split, str(Path(self.tuning_clips(wildcards)).parent))
         methods = {name: self.config.method(name) for name in tune.grid}
         plain = {name: [method.plugin, dict(method.hyper)] for name, method in methods.items()}
         return {**cell, "grid": tune.grid, "methods": plain, "seed": tune.seed}

@@ -443,13 +443,19 @@ def tuning_grids(tuning: Sequence[str], about: About) -> list[Grid]:
             )
             for row in contracts.read(path, contracts.TUNING)
         ]
-        said = [f"{key} {facts[key]}" for key in ("dataset", "split", "corruption", "severity", "seed") if key in facts]
+        said = [
+            f"{key} {_listed(facts[key])}" for key in ("dataset", "split", "corruptions", "severity", "seed") if key in facts
+        ]
         same = facts.get("split") == about.split
         trust = "THE SAME SPLIT AS THE RESULTS, which are therefore too good" if same else "not the clips of the results"
         note = f"Tried on {', '.join(said)}: {trust}. The most accurate candidate is used, the first one on a tie."
         if rows:
             grids.append(Grid(label_of(path), ("", "method", "candidate", "accuracy", "n"), rows, note))
     return grids
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _candidate(hyper: str) -> str:

@@ -33,6 +33,9 @@ class Hyper(BaseModel, extra="forbid"):
     weight_decay: float = Field(0.05, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     flip: bool = Field(True, description="mirror half of the clips")
+    evaluate_every: int = Field(
+        1, ge=1, description="epochs between looks at the validation split; the last is always looked at"
+    )
 
 
 class _Examples:
@@ -132,7 +135,7 @@ class _Trainer:
         metrics, first = self._restore()
         for epoch in range(first, self.hyper.epochs):
             metrics.append(_metric(epoch, "train", "loss", self._epoch(examples, epoch), "nats"))
-            if held_out:
+            if held_out and ((epoch + 1) % self.hyper.evaluate_every == 0 or epoch + 1 == self.hyper.epochs):
                 metrics.append(_metric(epoch, "val", "top1", accuracy(self.model, loader, held_out), "%"))
             self._save(metrics, epoch + 1)
         return metrics

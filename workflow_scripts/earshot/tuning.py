@@ -1,43 +1,39 @@
-"""Choice of hyper-parameters on held-out clips: every candidate of a grid runs once; the most accurate one is taken.
+"""Choice of hyper-parameters from what was tried on held-out clips under some corruptions.
 
-The held-out clips are of another split than the one that is reported; on a tie the first candidate wins.
+The held-out clips are of another split than the one that is reported. The candidate with the most clips right over all of
+the corruptions is taken, the first one on a tie.
 """
 
 import json
-from collections.abc import Mapping
-from itertools import product
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from earshot import contracts, plugins
-from earshot.config import overrides
+from earshot import contracts
 from earshot.files import write_json
-from earshot.streaming import Cell, CellInputs
 
 
-def candidates(grid: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    """All combinations of a grid's values, in the order in which they are written."""
-    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+def choose(tried: Sequence[str], out: str, table_out: str) -> None:
+    """Add up the trials of all cells; write the candidate chosen for each method, and the table of sums."""
+    right, n = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for path in tried:
+        for row in contracts.read(path, contracts.TUNING):
+            right[row["method"], row["hyper"]] += row["right"]
+            n[row["method"], row["hyper"]] += row["n"]
+    trials = [trial(variant, candidate, right[variant, candidate], n[variant, candidate]) for variant, candidate in n]
+    best: dict[str, dict[str, Any]] = {}
+    for row in trials:  # only a better one takes the place of an earlier one
+        if row["method"] not in best or row["accuracy"] > best[row["method"]]["accuracy"]:
+            best[row["method"]] = row
+    for row in best.values():
+        row["chosen"] = True
+    facts = [contracts.facts_of(path) for path in tried]
+    write_json(out, {variant: json.loads(row["hyper"]) for variant, row in best.items()})
+    corruptions = [name for fact in facts for name in fact["corruptions"]]
+    contracts.write(trials, contracts.TUNING, table_out, {**facts[0], "corruptions": corruptions})
 
 
-def tune(inputs: CellInputs, methods: Mapping[str, Any], grid: Mapping[str, Any], seed: int, out: str, table_out: str) -> None:
-    """Try every candidate of every method in `grid`; write the chosen values and the table of all trials."""
-    cell = Cell(inputs)
-    chosen: dict[str, Any] = {}
-    trials: list[dict[str, Any]] = []
-    for variant, values in grid.items():
-        plugin, given = methods[variant]
-        results = []
-        for candidate in candidates(values):
-            hyper = overrides(plugins.load("methods", plugin).Hyper, {**given, **candidate}, f"tune.grid.{variant}")
-            rows = [row for row in cell.run(variant, plugin, hyper, seed)[0] if row["available"]]
-            right = sum(row["prediction"] == row["label"] for row in rows)
-            results.append((candidate, 100 * right / len(rows) if rows else 0.0, len(rows)))
-        best = max(range(len(results)), key=lambda i: results[i][1])  # the first of equals
-        chosen[variant] = results[best][0]
-        trials += [
-            {"method": variant, "hyper": json.dumps(c, sort_keys=True), "accuracy": a, "n": n, "chosen": i == best}
-            for i, (c, a, n) in enumerate(results)
-        ]
-    facts = {"split": inputs.split, "corruption": inputs.corruption, "dataset": inputs.dataset, "seed": seed}
-    write_json(out, chosen)
-    contracts.write(trials, contracts.TUNING, table_out, facts)
+def trial(variant: str, candidate: str, right: int, n: int) -> dict[str, Any]:
+    """A row of the table of trials, not chosen yet."""
+    accuracy = 100 * right / n if n else 0.0
+    return {"method": variant, "hyper": candidate, "accuracy": accuracy, "right": right, "n": n, "chosen": False}

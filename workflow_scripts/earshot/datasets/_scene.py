@@ -198,7 +198,7 @@ def _luma(colour: Colour) -> float:
 
 def _palette(rng: np.random.Generator, ground: float, hue: float) -> Palette:
     """Draw an actor's colours, its main one set off from a ground of that mean luma; most are near `hue`."""
-    near = rng.uniform() < 0.8
+    near = rng.uniform() < 0.9
     for _ in range(20):
         drawn = rng.normal(hue, 0.05) if near else rng.uniform()
         main = _hsv(drawn, rng.uniform(0.5, 1.0), rng.uniform(0.35, 1.0))
