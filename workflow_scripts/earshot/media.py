@@ -30,7 +30,7 @@ Wave = NDArray[np.float32]
 _UNEVEN = 0.25  # a gap between frames this far from the median, as a share of it, makes the frame rate variable
 _BITEXACT = {"fflags": "+bitexact", "flags:v": "+bitexact", "flags:a": "+bitexact", "map_metadata": -1}
 # libx264's output depends on its number of threads; one thread a clip, clips in parallel
-_X264 = {"vcodec": "libx264", "preset": "veryfast", "crf": 18, "pix_fmt": "yuv420p", "threads": 1}
+H264 = {"vcodec": "libx264", "preset": "veryfast", "crf": 18, "pix_fmt": "yuv420p", "threads": 1}
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def _encode(path: str | Path, blocks: Iterator[Frames], fps: float, *sound: obje
     rate = Fraction(fps).limit_denominator(1001 * 120)
     raw = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=str(rate))
     feed = (np.ascontiguousarray(block[:, :height, :width]).tobytes() for block in chain([first], blocks))
-    run_ffmpeg(ffmpeg.output(raw.video, *sound, str(path), **{**_X264, **codec}, **_BITEXACT), feed)
+    run_ffmpeg(ffmpeg.output(raw.video, *sound, str(path), **{**H264, **codec}, **_BITEXACT), feed)
 
 
 def transcode(source: str | Path, path: str | Path, **codec: object) -> None:

@@ -86,7 +86,7 @@ def _make(row: dict[str, Any], task: Task, target: Path, manifest_path: Path, ke
         else:
             if row["problem"] == "variable frame rate":
                 raise MediaError("variable frame rate: its time stamps would be lost; re-encode it at a constant rate")
-            options = {"crf": 18, "vcodec": "libx264", "pix_fmt": "yuv420p"}
+            options = media.H264
             media.encode_blocks(temporary, _corrupted(source, module, value, row["clip_id"], task), row["fps"], source)
         made = media.probe(temporary)
         if made.frames != row["frames"]:
