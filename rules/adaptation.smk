@@ -45,6 +45,7 @@ rule compute_statistics:
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.runtime.training_threads
+    priority: 10
     resources:
         gpu=1,
         mem_mb=16_000,
