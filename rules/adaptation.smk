@@ -42,10 +42,10 @@ rule compute_statistics:
         "<logs>/compute_statistics/{dataset}/{backbone}.log",
     benchmark:
         "<benchmarks>/compute_statistics/{dataset}/{backbone}.tsv"
+    priority: 10
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.runtime.training_threads
-    priority: 10
     resources:
         gpu=1,
         mem_mb=16_000,
