@@ -21,7 +21,7 @@ from earshot.statistics import load_aligned
 
 Row = dict[str, Any]
 _PREDICTIONS, _TIMINGS = "predictions", "timings"
-_FILES = ("clips", "classes", "weights", "statistics", "audio_scores", "label_map")
+_FILES, _HEARD = ("clips", "classes", "weights", "statistics"), ("audio_scores", "label_map")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ class CellInputs:
     @classmethod
     def of(cls, given: Any, codes: dict[str, str], cell: dict[str, Any]) -> "CellInputs":
         """From a job's named input files, which may lack `audio_scores` and `label_map`, and its settings."""
-        files: dict[str, Any] = {name: str(given.get(name) or "") for name in _FILES}
-        return cls(**files, codes=codes, **cell)
+        files: dict[str, Any] = {name: str(getattr(given, name)) for name in _FILES}
+        heard: dict[str, Any] = {name: str(given.get(name) or "") for name in _HEARD}
+        return cls(**files, **heard, codes=codes, **cell)
 
 
 class Cell:

@@ -14,7 +14,6 @@ Every file depends only on the seed, its own name and its row in the lists; the 
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +39,7 @@ from earshot.datasets._sound import (
 from earshot.datasets.folder import read_labels_csv
 from earshot.files import write_text
 from earshot.randomness import numpy_generator
+from earshot.workers import over_items
 
 SPEC = Dataset("Drawn objects with synthetic sounds", "classification", CLASSES, licence="MIT", citation="")
 
@@ -105,9 +105,7 @@ def prepare(root: Path, options: Options, workers: int) -> None:
     jobs: list[Callable[[], None]] = [partial(_write_video, root, options, v) for group in videos.values() for v in group]
     jobs += [partial(_write_clip, root, options, clip) for clip in clips]
     jobs += [partial(_write_excerpt, root, options, path, sound) for path, sound in excerpts]
-    with ProcessPoolExecutor(workers) as pool:
-        for _ in pool.map(_call, jobs, chunksize=6):
-            pass
+    over_items(_call, jobs, workers, chunk=6)
     _write_parsing_lists(root / "parsing", videos)
     _write_csv(root / "sounds.csv", ("path", "sound"), excerpts)
     _write_csv(root / "clips.csv", ("path", "label", "split", "heard"), [(c.path, c.label, c.split, c.heard) for c in clips])
