@@ -68,11 +68,6 @@ def test_odd_sizes_lose_their_last_row_and_column(tmp_path):
     assert (media.probe(tmp_path / "odd.mp4").width, media.probe(tmp_path / "odd.mp4").height) == (32, 32)
 
 
-def test_sound_is_copied_untouched(video, tmp_path):
-    media.encode_blocks(tmp_path / "out.mp4", media.frame_blocks(video), 16, video)
-    assert np.array_equal(media.read_wave(tmp_path / "out.mp4", 16_000), media.read_wave(video, 16_000))
-
-
 def test_wave_is_resampled_and_mixed_down(tmp_path):
     stereo = np.stack([tone(1, 44_100), np.zeros(44_100, np.float32)], 1)
     media.write_video(tmp_path / "stereo.mp4", moving_square(), 16, stereo, 44_100)

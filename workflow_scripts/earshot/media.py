@@ -1,4 +1,4 @@
-"""The only module that touches PyAV and ffmpeg: probing, decoding, encoding, sound tracks.
+"""The module that touches PyAV (as `damage` does) and ffmpeg: probing, decoding, encoding, sound tracks.
 
 Frames are RGB uint8 (T, H, W, 3) with display rotation applied; waves are float32 in [-1, 1] (N,). A file that cannot be
 read raises `MediaError`, whose message says what is wrong with it.
@@ -7,14 +7,15 @@ read raises `MediaError`, whose message says what is wrong with it.
 import shutil
 import subprocess
 import wave as wave_file
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO, Any
 
 import av
 import ffmpeg
@@ -31,6 +32,11 @@ _UNEVEN = 0.25  # a gap between frames this far from the median, as a share of i
 _BITEXACT = {"fflags": "+bitexact", "flags:v": "+bitexact", "flags:a": "+bitexact", "map_metadata": -1}
 # libx264's output depends on its number of threads; one thread a clip, clips in parallel
 H264 = {"vcodec": "libx264", "preset": "veryfast", "crf": 18, "pix_fmt": "yuv420p", "threads": 1}
+LOSSLESS = {"vcodec": "libx264rgb", "preset": "ultrafast", "qp": 0, "pix_fmt": "rgb24", "threads": 1}
+_MP4_SOUND = {"aac", "alac", "ac3", "eac3", "flac", "mp2", "mp3", "mp3float", "opus"}  # others are copied into Matroska
+_MP4_PICTURE = {"h264", "hevc", "mpeg4", "av1", "vp9", "libdav1d", "mpeg2video"}
+_HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
+_BLOCK_BYTES = 64_000_000  # of decoded frames held at a time
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,86 @@ def ffmpeg_binary() -> str:
 def ffmpeg_version() -> str:
     """First line of `ffmpeg -version`."""
     return subprocess.run([ffmpeg_binary(), "-version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open video: what decides how its frames are written again, and the frames themselves.
+
+    `start` is when the first frame is shown, in seconds after the file's own start; `sound` names the codecs of all audio
+    tracks; `warnings` say what the conversion to 8-bit RGB loses.
+    """
+
+    time_base: Fraction
+    fps: Fraction
+    start: float
+    bit_rate: int
+    container: str
+    codec: str
+    sound: tuple[str, ...]
+    warnings: tuple[str, ...]
+    frames: Callable[[], Iterator[tuple[Frames, int]]]
+
+    def suffix(self, keeps_picture: bool = False) -> str:
+        """Suffix of a container that takes the audio tracks as they are or, with `keeps_picture`, the video packets."""
+        if keeps_picture:
+            return ".mp4" if self.codec in _MP4_PICTURE else ".mov" if "mov" in self.container else ".mkv"
+        return ".mp4" if set(self.sound) <= _MP4_SOUND else ".mkv"
+
+
+@contextmanager
+def open_video(path: str | Path, allow_hdr: bool = False) -> Iterator[Source]:
+    """Open a video to read its frames (H, W, 3) with their times, in ticks of `time_base` after the first.
+
+    Raises MediaError if the file cannot be read, a frame decodes with errors, or its transfer curve is one of high dynamic
+    range, whose conversion without tone mapping would be wrong, unless `allow_hdr`.
+    """
+    with _open(path) as container:
+        if not container.streams.video:
+            raise MediaError("no video stream")
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        context.thread_count = 1  # clips are worked on in parallel
+        transfer = _HDR.get(int(context.color_trc or 0))
+        if transfer and not allow_hdr:
+            raise MediaError(f"high dynamic range ({transfer}): convert it to standard range, or set `allow_hdr: true`")
+        base = stream.time_base or Fraction(1, 90_000)
+        begins = Fraction(container.start_time or 0, av.time_base)
+        first = Fraction(stream.start_time or 0) * base
+        yield Source(
+            time_base=base,
+            fps=stream.average_rate or stream.guessed_rate or Fraction(25),
+            start=float(max(Fraction(0), first - begins)),
+            bit_rate=container.bit_rate or 0,
+            container=container.format.name,
+            codec=context.name,
+            sound=tuple(track.codec_context.name for track in container.streams.audio),
+            warnings=tuple(_losses(context.format, transfer)),
+            frames=partial(_timed, container, stream),
+        )
+
+
+def _losses(pixels: Any, transfer: str | None) -> Iterator[str]:
+    if pixels is None:
+        return
+    depth = max(part.bits for part in pixels.components)
+    if depth > 8:
+        yield f"{depth}-bit samples ({pixels.name}) were cut to 8 bits"
+    if transfer:
+        yield f"high dynamic range ({transfer}) was converted without tone mapping"
+    if any(part.is_alpha for part in pixels.components):
+        yield f"transparency ({pixels.name}) was dropped"
+
+
+def _timed(container: Any, stream: Any) -> Iterator[tuple[Frames, int]]:
+    first = None
+    for number, frame in enumerate(container.decode(stream)):
+        if frame.is_corrupt:
+            raise MediaError(f"undecodable: frame {number} is damaged")
+        if frame.pts is None:
+            frame.pts = (first or 0) + round(number / (stream.average_rate * stream.time_base))
+        first = frame.pts if first is None else first
+        yield upright(frame), frame.pts - first
 
 
 @contextmanager
@@ -108,7 +194,7 @@ def probe(path: str | Path) -> Probe:
             raise MediaError("undecodable: no frame can be decoded")
         if announced and packets < announced:
             raise MediaError(f"truncated: {packets} of {announced} frames")
-        height, width = _upright(first).shape[:2]
+        height, width = upright(first).shape[:2]
         fps = float(rate) if rate else 0.0
         duration = float(container.duration / av.time_base) if container.duration else packets / max(fps, 1e-6)
         remark = "variable frame rate" if _uneven(times) else ""
@@ -121,21 +207,23 @@ def _uneven(times: Sequence[int]) -> bool:
     return bool(len(gaps) and np.any(np.abs(gaps - middle) > max(1, _UNEVEN * middle)))
 
 
-def _upright(frame: av.VideoFrame) -> Frames:
+def upright(frame: av.VideoFrame) -> Frames:
     """A frame (H, W, 3) with the display rotation applied, which PyAV reports and does not apply."""
     picture: Frames = frame.to_ndarray(format="rgb24")  # type: ignore[assignment]
     return np.rot90(picture, k=round(frame.rotation / 90) % 4) if frame.rotation else picture
 
 
-def frame_blocks(path: str | Path, block: int = 64) -> Iterator[Frames]:
-    """Yield all frames in order, in blocks (<= block, H, W, 3), so that memory stays bounded."""
+def frame_blocks(path: str | Path, block: int = 64, every: int = 1) -> Iterator[Frames]:
+    """Yield all frames in order, or every n-th, in blocks (<= block, H, W, 3) of bounded size."""
     with _open(path) as container:
         if not container.streams.video:
             raise MediaError("no video stream")
         held: list[Frames] = []
-        for frame in container.decode(video=0):
-            held.append(_upright(frame))
-            if len(held) == block:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number % every:
+                continue
+            held.append(upright(frame))
+            if len(held) == min(block, max(1, _BLOCK_BYTES // held[0].nbytes)):
                 yield np.stack(held)
                 held = []
         if held:
@@ -156,7 +244,7 @@ def read_frames(path: str | Path, indices: Iterable[int] | None = None) -> dict[
             raise MediaError("no video stream")
         for index, frame in enumerate(container.decode(video=0)):
             if wanted is None or index in wanted:
-                found[index] = _upright(frame)
+                found[index] = upright(frame)
             if index == last:
                 break
     if not found:
@@ -176,6 +264,20 @@ def read_wave(path: str | Path, rate: int) -> Wave:
         parts = [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in resampler.resample(frame)]
         parts += [out.to_ndarray()[0] for out in resampler.resample(None)]
     return np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32)
+
+
+def read_sound(path: str | Path) -> tuple[Wave, int]:
+    """Decode the first audio track as it is: a wave (N, C) float32 and its rate in Hz; raises MediaError if there is none."""
+    with _open(path) as container:
+        if not container.streams.audio:
+            raise MediaError("no audio stream")
+        stream = container.streams.audio[0]
+        rate, channels = stream.rate, stream.channels
+        resampler = av.AudioResampler(format="flt", layout=stream.layout, rate=rate)
+        parts = [out.to_ndarray() for frame in container.decode(stream) for out in resampler.resample(frame)]
+        parts += [out.to_ndarray() for out in resampler.resample(None)]
+    samples = np.concatenate([part.reshape(-1) for part in parts]) if parts else np.zeros(0)
+    return samples.astype(np.float32).reshape(-1, channels), rate
 
 
 def write_wave(path: str | Path, wave: Wave, rate: int) -> None:
@@ -226,11 +328,6 @@ def write_video(path: str | Path, frames: Frames, fps: float, audio: Wave | None
             sound.unlink(missing_ok=True)
 
 
-def encode_blocks(path: str | Path, blocks: Iterable[Frames], fps: float, sound_from: str | Path) -> None:
-    """Encode blocks of frames at constant `fps`, copying the audio track of `sound_from`, if any, packet by packet."""
-    _encode(path, iter(blocks), fps, ffmpeg.input(str(sound_from))["a?"], acodec="copy")
-
-
 def _encode(path: str | Path, blocks: Iterator[Frames], fps: float, *sound: object, **codec: object) -> None:
     """Pipe blocks of frames (T, H, W, 3) into libx264; odd sizes lose their last row or column: 4:2:0 needs even ones."""
     first = next(blocks, None)
@@ -241,6 +338,47 @@ def _encode(path: str | Path, blocks: Iterator[Frames], fps: float, *sound: obje
     raw = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=str(rate))
     feed = (np.ascontiguousarray(block[:, :height, :width]).tobytes() for block in chain([first], blocks))
     run_ffmpeg(ffmpeg.output(raw.video, *sound, str(path), **{**H264, **codec}, **_BITEXACT), feed)
+
+
+def encode_timed(
+    path: str | Path, frames: Iterable[tuple[Frames, int]], source: Source, sound_from: str | Path, options: Mapping[str, Any]
+) -> None:
+    """Encode frames (H, W, 3) at the times of `source`, copying all audio tracks of `sound_from` packet by packet.
+
+    Frames travel in a container of their own (NUT), because a pipe of raw frames has no times: a variable frame rate and a
+    picture that starts after its sound stay as they are. `options` are ffmpeg's encoder options; with a subsampled pixel
+    format, odd sizes lose their last row or column.
+    """
+    timed = iter(frames)
+    first = next(timed, None)
+    if first is None:
+        raise MediaError("no frames to encode")
+    raw = ffmpeg.input("pipe:", format="nut", itsoffset=source.start)
+    base = f"{source.time_base.numerator}/{source.time_base.denominator}"
+    shown = max(1, round(1 / (source.fps * source.time_base)))  # a last frame that lasts no time would be lost
+    output = ffmpeg.output(
+        raw.video, ffmpeg.input(str(sound_from))["a?"], str(path),
+        acodec="copy", fps_mode="passthrough", enc_time_base=base,
+        **{"bsf:v": f"setts=pts=PTS:dts=DTS:duration={shown}"}, **options, **_BITEXACT,
+    )  # fmt: skip
+    with _running(output) as pipe:
+        _write_nut(pipe, chain([first], timed), source.time_base, even="420" in str(options["pix_fmt"]))
+
+
+def _write_nut(pipe: IO[bytes], timed: Iterator[tuple[Frames, int]], base: Fraction, even: bool) -> None:
+    first, start = next(timed)
+    height, width = (size - size % 2 * even for size in first.shape[:2])
+    if not (height and width):
+        raise MediaError(f"a frame of {first.shape[1]}x{first.shape[0]} is too small to encode")
+    with av.open(pipe, "w", format="nut") as container:
+        stream = container.add_stream("rawvideo", rate=1 / base)
+        stream.width, stream.height, stream.pix_fmt = width, height, "rgb24"
+        stream.time_base = stream.codec_context.time_base = base
+        for frame, time in chain([(first, start)], timed):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
+            picture.pts, picture.time_base = time, base
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
 
 
 def transcode(source: str | Path, path: str | Path, **codec: object) -> None:
@@ -254,19 +392,49 @@ def transcode(source: str | Path, path: str | Path, **codec: object) -> None:
     run_ffmpeg(ffmpeg.output(video, given["a?"], str(path), acodec="copy", fps_mode="passthrough", **codec, **_BITEXACT))
 
 
+def replace_sound(source: str | Path, path: str | Path, wave: Wave, rate: int) -> None:
+    """Write `source` with its video packets copied and a wave (N, C) as its only sound, as lossless 16-bit ALAC.
+
+    The audio starts where the first track of the source starts.
+    """
+    sound = Path(path).with_suffix(".s16")
+    try:
+        sound.write_bytes(_to_int16(wave).tobytes())
+        track = ffmpeg.input(str(sound), format="s16le", ar=rate, ac=wave.shape[1], itsoffset=_sound_start(source))
+        picture = ffmpeg.input(str(source))["v:0"]
+        run_ffmpeg(ffmpeg.output(picture, track.audio, str(path), vcodec="copy", acodec="alac", sample_fmt="s16p", **_BITEXACT))
+    finally:
+        sound.unlink(missing_ok=True)
+
+
+def _sound_start(path: str | Path) -> float:
+    """When the first audio track starts, in seconds after the file's start."""
+    with _open(path) as container:
+        track = container.streams.audio[0]
+        begins = Fraction(container.start_time or 0, av.time_base)
+        return float(max(Fraction(0), Fraction(track.start_time or 0) * (track.time_base or Fraction(1, track.rate)) - begins))
+
+
 def run_ffmpeg(output: ffmpeg.nodes.OutputStream, feed: Iterable[bytes] = ()) -> None:
     """Run a graph, feeding `feed` to its standard input; raises MediaError with ffmpeg's last words if it fails."""
-    command = ffmpeg.compile(output.global_args("-hide_banner", "-loglevel", "error", "-nostats"), cmd=ffmpeg_binary())
+    with _running(output) as pipe:
+        for chunk in feed:
+            pipe.write(chunk)
+
+
+@contextmanager
+def _running(output: ffmpeg.nodes.OutputStream) -> Iterator[IO[bytes]]:
+    """Run a graph while its standard input, which is yielded, is being fed."""
+    quiet = output.global_args("-hide_banner", "-loglevel", "error", "-nostats", "-filter_threads", "1")
+    command = ffmpeg.compile(quiet, cmd=ffmpeg_binary())
     command.insert(1, "-y")
     with TemporaryFile() as errors:  # a pipe could fill up and stop ffmpeg while it is being fed
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as process:
             assert process.stdin
             try:
-                for chunk in feed:
-                    process.stdin.write(chunk)
-                process.stdin.close()
-            except BrokenPipeError:
-                pass  # ffmpeg has stopped reading: its exit status and its words, below, say why
+                with suppress(BrokenPipeError):  # ffmpeg has stopped reading: its exit status and its words, below, say why
+                    yield process.stdin
+                    process.stdin.close()
             except BaseException:
                 process.kill()
                 raise
