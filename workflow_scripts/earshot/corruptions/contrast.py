@@ -1,27 +1,27 @@
-"""Contrast: floor8((x - m) c + m), m the mean of each channel over the frame.
+"""Low contrast: floor8((x - m) c + m), m the mean of each channel over the frame.
 
-Source: Hendrycks and Dietterich, ICLR 2019 (ImageNet-C); our spec, `corruptions.md` section 2.9. The factor c has no unit.
-Deterministic: a look-up table for each frame and channel.
+Source: Hendrycks and Dietterich, ICLR 2019 (ImageNet-C), section 3; our spec, `corruptions.md` sections 1 and 2.9. The factor c
+has no unit. A table for each frame and channel.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from earshot.corruptions import Corruption
+from earshot.corruptions._kernels import Frame, channel_sums, fixed, looked_up, shrunk
 
 SPEC = Corruption(
     "Low contrast",
     family="photometric",
     unit="factor",
-    severities={"ucf101c": (0.4, 0.3, 0.2, 0.1, 0.05)},
+    severities={"default": (0.4, 0.3, 0.2, 0.1, 0.05)},
     source="ImageNet-C, arXiv 1903.12261",
 )
+_LEVELS = np.tile(np.arange(256) / 255, (3, 1))
 
 
-def apply(frames: NDArray[np.uint8], value: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Shrink the contrast of frames (T, H, W, 3) by the factor `value`."""
-    levels = np.arange(256) / 255
-    means = (frames / 255).mean((1, 2))  # (T, 3)
-    tables = (np.clip((levels - means[..., None]) * value + means[..., None], 0, 1) * 255).astype(np.uint8)  # (T, 3, 256)
-    frame_numbers = np.arange(len(frames))[:, None, None, None]
-    return tables[frame_numbers, np.arange(3), frames]
+def apply(frame: Frame, value: float, drawn: None = None) -> Frame:
+    """Shrink the contrast by the factor `value`."""
+    still, out = fixed(frame), np.empty_like(frame)
+    means = channel_sums(still) / (255 * frame.shape[0] * frame.shape[1])
+    looked_up(still, shrunk(means, value, _LEVELS).astype(np.uint8), out)
+    return out

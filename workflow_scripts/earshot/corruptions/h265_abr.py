@@ -10,7 +10,7 @@ SPEC = Corruption(
     "H.265 at low bit rate",
     family="compression",
     unit="divisor of the bit rate",
-    severities={"ucf101c": (2, 4, 8, 16, 32)},
+    severities={"default": (2, 4, 8, 16, 32)},
     source="Mini Kinetics-C, arXiv 2110.06513",
 )
 
