@@ -1,0 +1,39 @@
+"""Traffic noise in the sound: a recording of it, or a stand-in, added to all channels and saturated to [-1, 1].
+
+By default at a signal-to-noise ratio, relative to the clip's own level over its whole length; in the preset "read" amplified by
+a gain relative to the recording's own level. Source: READ's audio corruptions; our spec, `corruptions.md` section 8.
+
+The stand-in is a low rumble, and the louder and brighter noise of tyres of vehicles that pass one after the other.
+"""
+
+import numpy as np
+
+from earshot.corruptions import Corruption
+from earshot.corruptions._beds import READ_GAIN_DB, SECONDS, add_bed, age, band, shaped
+from earshot.corruptions._sound import SNR_DB, Facts, Level, Signal, Wave, guarded, uniforms
+
+SPEC = Corruption(
+    "Traffic noise in the sound",
+    family="sound",
+    unit="signal-to-noise ratio in dB; in preset read, gain of the recording in dB",
+    severities={"default": SNR_DB, "read": READ_GAIN_DB},
+    source="READ's audio corruptions; levels by ratio are ours",
+    randomness="noise",
+)
+
+
+@guarded
+def sound(wave: Wave, rate: int, value: Level, rng: np.random.Generator, beds: str) -> tuple[Wave, Facts]:
+    """Add the noise to a wave (N, C) at ("snr", dB) or ("gain", dB)."""
+    return add_bed(wave, rate, value, rng, beds, "traffic", stand_in)
+
+
+def stand_in(rate: int, rng: np.random.Generator) -> Signal:
+    """10 s of rumble below 200 Hz with four passing vehicles, each a swell of 0.5 to 1.5 s."""
+    swells = np.zeros(SECONDS * rate)
+    for place, width, level in uniforms(12, rng).reshape(4, 3):
+        away = age(rate, place * SECONDS) - SECONDS / 2  # loudest half a turn after the event, where it cannot wrap
+        swells += (0.5 + level) * np.exp(-0.5 * (away / (0.5 + width)) ** 2)
+    rumble = shaped(rate, rng, lambda f: band(f, 30, 150) / np.sqrt(1 + f / 50))
+    tyres = shaped(rate, rng, lambda f: band(f, 80, 700))
+    return 0.5 * rumble + swells * (0.7 * rumble + tyres)
