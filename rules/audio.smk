@@ -25,6 +25,22 @@ rule extract_audio:
         "../workflow_scripts/extract_audio.py"
 
 
+use rule extract_audio as extract_corrupted_audio with:
+    input:
+        clips="<data>/{dataset}-c/{corruption}/{severity}/clips.parquet",
+    output:
+        audio="<data>/{dataset}-c/{corruption}/{severity}/audio/{audio_model}/audio.parquet",
+    log:
+        "<logs>/extract_audio/{dataset}-c/{corruption}/{severity}/{audio_model}.log",
+    benchmark:
+        "<benchmarks>/extract_audio/{dataset}-c/{corruption}/{severity}/{audio_model}.tsv"
+    params:
+        plugin=AT.audio_plugin,
+        root=AT.folder_of_corrupted,
+        splits=AT.splits_to_corrupt,
+        code=AT.code("audio:extract", "audio_models.{audio_model}:SPEC"),
+
+
 rule train_tagger:  # on a sound bank with a vocabulary of its own
     input:
         bank=AT.bank_files,
@@ -74,6 +90,18 @@ rule score_audio:
         code=AT.code("tagging:score", "audio_models.{audio_model}"),
     script:
         "../workflow_scripts/score_audio.py"
+
+
+use rule score_audio as score_corrupted_audio with:
+    input:
+        audio="<data>/{dataset}-c/{corruption}/{severity}/audio/{audio_model}/audio.parquet",
+        weights="<data>/weights/audio/{audio_model}.safetensors",
+    output:
+        scores="<results>/audio_scores/{dataset}-c/{corruption}/{severity}/{audio_model}.parquet",
+    log:
+        "<logs>/score_audio/{dataset}-c/{corruption}/{severity}/{audio_model}.log",
+    benchmark:
+        "<benchmarks>/score_audio/{dataset}-c/{corruption}/{severity}/{audio_model}.tsv"
 
 
 rule map_labels:  # from a reviewed file, checked against both vocabularies

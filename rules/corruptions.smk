@@ -1,15 +1,21 @@
-# The "-C" versions of datasets.
+# The "-C" versions of datasets: pictures and sounds, corrupted at one severity.
+
+SHARD = "-{shard}" if CONFIG.corruption.shards > 1 else ""
+
+
+ruleorder: synthesize_corruption > gather_shards
 
 
 rule synthesize_corruption:  # one corruption at one severity, for all splits that any experiment needs
     input:
         clips="<data>/{dataset}/clips.parquet",
+        beds=AT.beds,
     output:
-        clips="<data>/{dataset}-c/{corruption}/{severity}/clips.parquet",
+        clips=f"<data>/{{dataset}}-c/{{corruption}}/{{severity}}/clips{SHARD}.parquet",
     log:
-        "<logs>/synthesize_corruption/{dataset}/{corruption}-{severity}.log",
+        f"<logs>/synthesize_corruption/{{dataset}}/{{corruption}}-{{severity}}{SHARD}.log",
     benchmark:
-        "<benchmarks>/synthesize_corruption/{dataset}/{corruption}-{severity}.tsv"
+        f"<benchmarks>/synthesize_corruption/{{dataset}}/{{corruption}}-{{severity}}{SHARD}.tsv"
     conda:
         "../envs/media.yaml"
     threads: CONFIG.runtime.workers
@@ -18,9 +24,42 @@ rule synthesize_corruption:  # one corruption at one severity, for all splits th
         runtime=480,
     params:
         splits=AT.splits_to_corrupt,
-        root=AT.dataset_root,
-        preset=CONFIG.corruption.preset,
-        seed=CONFIG.seed,
+        shards=CONFIG.corruption.shards,
+        task=AT.corruption_task,
         code=AT.code("synthesis:corrupt_clip", "corruptions.{corruption}"),
     script:
         "../workflow_scripts/synthesize_corruption.py"
+
+
+rule gather_shards:  # where several jobs share a corrupted set
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+        shards=AT.shards,
+    output:
+        clips="<data>/{dataset}-c/{corruption}/{severity}/clips.parquet",
+    log:
+        "<logs>/gather_shards/{dataset}/{corruption}-{severity}.log",
+    conda:
+        "../envs/media.yaml"
+    params:
+        code=AT.code("synthesis:gather"),
+    script:
+        "../workflow_scripts/gather_shards.py"
+
+
+rule draw_contact_sheets:  # what each corruption does to one clip: severities across, time down
+    input:
+        clips=AT.datasets("{data}/{dataset}/clips.parquet"),
+    output:
+        sheets=directory("<results>/contact_sheets/{experiment}"),
+    log:
+        "<logs>/draw_contact_sheets/{experiment}.log",
+    conda:
+        "../envs/media.yaml"
+    params:
+        tasks=AT.sheet_tasks,
+        split=AT.field("split"),
+        code=AT.code("contact_sheets:draw"),
+        kernels=AT.kernel_codes,
+    script:
+        "../workflow_scripts/draw_contact_sheets.py"

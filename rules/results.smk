@@ -64,7 +64,7 @@ rule draw_figures:
         clips=AT.datasets("{data}/{dataset}/clips.parquet"),
         corrupted=AT.corrupted_clips,
         classes=AT.datasets("{data}/{dataset}/classes.parquet"),
-        audio=AT.datasets("{data}/{dataset}/audio/{model}/audio.parquet"),
+        audio=AT.datasets("{data}/{dataset}{sound}/audio/{model}/audio.parquet"),
         label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.parquet"),
         training=AT.trainings,
     output:
@@ -94,12 +94,13 @@ rule write_report:
         clips=AT.datasets("{data}/{dataset}/clips.parquet", also_indexed=True),
         corrupted=AT.corrupted_clips,
         classes=AT.datasets("{data}/{dataset}/classes.parquet"),
-        audio=AT.datasets("{data}/{dataset}/audio/{model}/audio.parquet"),
-        audio_scores=AT.datasets("{results}/audio_scores/{dataset}/{model}.parquet"),
+        audio=AT.datasets("{data}/{dataset}{sound}/audio/{model}/audio.parquet"),
+        audio_scores=AT.datasets("{results}/audio_scores/{dataset}{sound}/{model}.parquet"),
         label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.parquet"),
         training=AT.trainings,
         tuning=AT.tuning_trials,
         environment="<results>/environment/{experiment}.json",
+        sheets="<results>/contact_sheets/{experiment}",
     output:
         html="<results>/reports/{experiment}.html",
     log:

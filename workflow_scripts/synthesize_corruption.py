@@ -1,4 +1,4 @@
-"""Make the corrupted version of a dataset at one severity."""
+"""Make the corrupted version of a dataset at one severity, or a part of it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +10,6 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    task = synthesis.Task(
-        corruption=snakemake.wildcards.corruption,
-        severity=int(snakemake.wildcards.severity),
-        preset=snakemake.params.preset,
-        seed=snakemake.params.seed,
-        code=snakemake.params.code,
-        root=snakemake.params.root,
-        out=str(Path(snakemake.output.clips).parent),
-    )
-    synthesis.synthesize(snakemake.input.clips, snakemake.params.splits, task, snakemake.threads, snakemake.output.clips)
+    task = synthesis.task_of(snakemake.params.task, code=snakemake.params.code, out=str(Path(snakemake.output.clips).parent))
+    shard = int(snakemake.wildcards.get("shard", 0)), snakemake.params.shards
+    synthesis.synthesize(snakemake.input.clips, snakemake.params.splits, task, snakemake.threads, snakemake.output.clips, shard)

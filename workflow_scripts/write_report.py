@@ -26,6 +26,7 @@ with job_log(snakemake.log[0]):
         tuning=given.tuning,
         timings=given.timings,
         environment=given.environment,
+        sheets=given.sheets,
         files=snakemake.params.files,
     )
     data = report.collect(paths, tables.about(snakemake.params), snakemake.params.experiment)

@@ -202,7 +202,7 @@ def write_clips(folder: Path, clips: int = 40, dataset: str = "toy", corruptions
         path = folder / "data" / f"{dataset}-c" / corruption / "5" / "clips.parquet"
         gone = {"available": False, "problem": "truncated: 3 of 20 frames", "psnr": float("nan"), "frames": 0}
         rows = [clip_row(i, corruption, **(gone if i == 3 else {})) for i in range(clips)]
-        facts = {"dataset": dataset, "corruption": corruption, "severity": 5}
+        facts = {"dataset": dataset, "corruption": corruption, "severity": 5, "materialised": True}
         contracts.write(rows, contracts.CORRUPTED_CLIPS, path, facts)
         paths.append(path)
     return paths

@@ -31,7 +31,7 @@ def change(values, path, value):
     ("path", "value", "message"),
     [
         ("experiments.demo.methods", ["tentt"], r"experiments.demo: unknown method 'tentt'; available: audio_assisted, source"),
-        ("experiments.demo.corruptions", ["snoww"], r"unknown corruption 'snoww'; available: contrast"),
+        ("experiments.demo.corruptions", ["snoww"], r"unknown corruption 'snoww'; available: bit_error, brightness"),
         ("experiments.demo.backbones", ["resnet"], r"unknown backbone 'resnet'; available: "),
         ("experiments.demo.datasets", ["ucf"], r"experiments.demo: unknown dataset 'ucf'; available: demo"),
         ("experiments.demo.severities", [6], r"severities.0: .* less than or equal to 5 \(given: 6\)"),
@@ -41,6 +41,16 @@ def change(values, path, value):
         ("runtim", {}, r"runtim: Extra inputs are not permitted"),
         ("protocol.name", "onlin", r"protocol.name: .*'online' or 'episodic' \(given: 'onlin'\)"),
         ("experiments.demo.audio_model", "ast", r"unknown audio model 'ast'; available: demo_tagger"),
+        ("experiments.demo.corruptions", ["clean"], r"the clean condition is asked for by `clean: true`"),
+        ("experiments.demo.corruptions", ["sound_wind"], r"ask for it by `sound: {corruption: sound_wind, severity: 5}`"),
+        (
+            "experiments.demo.sound",
+            {"corruption": "gauss", "severity": 1},
+            r"not a corruption of the sound; available: sound_cl",
+        ),
+        ("corruption.position", "online", r"it needs `materialise: false`"),
+        ("corruption.encode", {"codec": "h266"}, r"corruption.encode.codec: .*\(given: 'h266'\)"),
+        ("corruption.shards", 0, r"corruption.shards: .* \(given: 0\)"),
         ("label_maps", {}, r"no label map from audio model 'demo_tagger' to dataset 'demo'"),
     ],
 )
@@ -75,3 +85,19 @@ def test_splits_are_corrupted_only_where_someone_needs_them(values):
     assert others
     assert all(config.splits_to_corrupt("demo", name, 5) == ["test", "val"] for name in tune.corruptions)
     assert all(config.splits_to_corrupt("demo", name, 5) == ["test"] for name in others)
+
+
+def test_the_twelve_and_their_long_names_are_understood(values):
+    values["experiments"]["demo"]["corruptions"] = ["ucf101c", "jpeg_compression", "snow"]
+    found = load(values).experiments["demo"].corruptions
+    assert len(found) == 13
+    assert found[-1] == "snow"
+    assert found[:2] == ["gauss", "pepper"]
+
+
+def test_corrupted_sound_is_made_for_every_split_that_listens(values):
+    values["experiments"]["demo"]["sound"] = {"corruption": "sound_wind", "severity": 2}
+    config = load(values)
+    assert config.splits_to_corrupt("demo", "sound_wind", 2) == ["test", "val"]
+    assert config.splits_to_corrupt("demo", "sound_wind", 3) == []
+    assert config.splits_to_corrupt("demo", "clean", 0) == ["test"]

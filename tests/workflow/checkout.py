@@ -25,7 +25,7 @@ class Checkout:
         for part in PARTS:
             source, target = ROOT / part, folder / part
             target.parent.mkdir(parents=True, exist_ok=True)
-            ignore = shutil.ignore_patterns("__pycache__")
+            ignore = shutil.ignore_patterns("*.pyc")  # kernels stay compiled
             shutil.copytree(source, target, ignore=ignore) if source.is_dir() else shutil.copy(source, target)
 
     def command(self, *arguments, config="tests/config/tiny.yaml"):

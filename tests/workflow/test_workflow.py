@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import yaml
 from checkout import Checkout
 
 from earshot import contracts, media
@@ -107,9 +108,7 @@ LIBRARY = "workflow_scripts/earshot"
     ids=["method", "comment", "corruption", "label map", "tables"],
 )
 def test_an_edit_re_runs_exactly_its_dependents(finished, tmp_path, file, old, new, expected):
-    copy = Checkout.__new__(Checkout)
-    copy.folder = tmp_path / "copy"
-    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    copy = copy_of(finished, tmp_path / "copy")
     path = f"{LIBRARY}/{file}"
     if old == "# ":
         (copy.folder / path).write_text((copy.folder / path).read_text() + "\n# a remark\n")
@@ -119,9 +118,7 @@ def test_an_edit_re_runs_exactly_its_dependents(finished, tmp_path, file, old, n
 
 
 def test_a_new_seed_computes_only_itself(finished, tmp_path):
-    copy = Checkout.__new__(Checkout)
-    copy.folder = tmp_path / "copy"
-    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    copy = copy_of(finished, tmp_path / "copy")
     parts = copy.folder / "results" / "parts"
     before = {path: path.stat().st_mtime_ns for path in parts.rglob("*.parquet")}
     copy.edit("tests/config/tiny.yaml", "seeds: [0, 1]", "seeds: [0, 1, 2]")
@@ -132,6 +129,41 @@ def test_a_new_seed_computes_only_itself(finished, tmp_path):
     assert len(after) - len(before) == 4 * 2  # four methods, predictions and timings
     seeds = {row["seed"] for row in contracts.read(copy.folder / target, contracts.PREDICTIONS)}
     assert seeds == {0, 1, 2}
+
+
+def copy_of(finished, folder):
+    copy = Checkout.__new__(Checkout)
+    copy.folder = folder
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    return copy
+
+
+def test_corrupting_in_memory_predicts_what_lossless_files_do(finished, tmp_path):
+    """Also: several jobs a corrupted set, corrupted sound, and an encoder, which is written in either case."""
+    experiment = {
+        "datasets": ["demo"], "corruptions": ["gaussian_noise", "h265_abr"],
+        "backbones": ["tanet_small"], "methods": ["source", "audio_assisted"], "audio_model": "demo_tagger",
+        "sound": {"corruption": "sound_wind", "severity": 3},
+    }  # fmt: skip
+    found = {}
+    for name, how in (("files", {"encode": {"codec": "lossless"}}), ("memory", {"materialise": False, "shards": 2})):
+        copy = copy_of(finished, tmp_path / name)
+        values = yaml.safe_load((copy.folder / "tests/config/tiny.yaml").read_text())
+        values |= {"corruption": how, "experiments": {"other": experiment}, "targets": ["other"]}
+        cells = [f"results/predictions/other/demo/{cell}/tanet_small.parquet" for cell in ("gauss-5", "h265_abr-5")]
+        copy.run(*cells, config=copy.write_config("other.yaml", values))
+        found[name] = [contracts.read(copy.folder / cell, contracts.PREDICTIONS) for cell in cells]
+    assert repr(found["files"]) == repr(found["memory"])  # NaN is equal to itself only as text
+    assert all(row["available"] for rows in found["files"] for row in rows)
+    memory = tmp_path / "memory" / "data" / "demo-c"
+    assert [path.name for path in sorted((memory / "h265_abr" / "5").glob("clips*.parquet"))] == [
+        "clips-0.parquet", "clips-1.parquet", "clips.parquet",
+    ]  # fmt: skip
+    assert (memory / "sound_wind" / "3" / "audio" / "demo_tagger" / "audio.parquet").exists()
+    scores = tmp_path / "memory" / "results" / "audio_scores"
+    assert (scores / "demo-c/sound_wind/3/demo_tagger.parquet").read_bytes() != (
+        scores / "demo/demo_tagger.parquet"
+    ).read_bytes()
 
 
 def test_a_users_folder_with_everything_that_goes_wrong(finished, zoo, tmp_path):
@@ -177,7 +209,7 @@ def _write_training_clips(folder):
     [
         ({"methods": ["tentt"]}, "unknown method 'tentt'; available: audio_assisted, source, tent, vitta"),
         ({"seeds": "all"}, "experiments.demo.seeds"),
-        ({"corruptions": ["snoww"]}, "unknown corruption 'snoww'; available: contrast, gauss, h265_abr"),
+        ({"corruptions": ["snoww"]}, "unknown corruption 'snoww'; available: bit_error, brightness, clean, contrast"),
     ],
 )
 def test_a_wrong_config_stops_before_anything_runs(tmp_path, change, message):

@@ -16,7 +16,7 @@ SILENCE = -60.0  # dBFS: below this there is nothing to hear (our spec, `tta.md`
 
 def extract(clips: str, root: str, rate: int, splits: list[str], workers: int, out: str) -> None:
     """Write the sound of every clip of `splits` as a WAV beside `out`, and the table that lists them."""
-    rows = [row for row in contracts.read(clips, contracts.CLIPS) if row["split"] in splits]
+    rows = [row for row in contracts.read_clips(clips) if row["split"] in splits]
     work = partial(_extract_one, root=Path(root), rate=rate, folder=Path(out).parent)
     found = over_items(work, rows, workers, chunk=16)
     contracts.write(found, contracts.AUDIO, out, {"rate": rate, "silence_dbfs": SILENCE})

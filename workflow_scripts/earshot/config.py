@@ -9,10 +9,11 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from earshot import plugins
+from earshot import corruptions, plugins
 
+SOUND = "sound_"  # how the names of corruptions of the sound begin
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Split = Literal["train", "val", "test"]
 CLEAN = "clean"
@@ -31,6 +32,25 @@ def _plugin(kind: str) -> Any:
         return plugins.check(kind, name)
 
     return AfterValidator(check)
+
+
+def _pictures(names: Any) -> Any:
+    """Expand the group `ucf101c` and the long names of the field; what is not a list of names is left to the type check."""
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        return names
+    spread = [one for name in names for one in (corruptions.UCF101C if name == "ucf101c" else (name,))]
+    found = list(dict.fromkeys(corruptions.ALIASES.get(name, name) for name in spread))
+    for name in found:
+        if name == CLEAN:
+            raise ValueError("the clean condition is asked for by `clean: true`, not in `corruptions`")
+        if name.startswith(SOUND):
+            raise ValueError(
+                f"'{name}' is a corruption of the sound: ask for it by `sound: {{corruption: {name}, severity: 5}}`"
+            )
+    return found
+
+
+Pictures = Annotated[list[Annotated[Key, _plugin("corruptions")]], BeforeValidator(_pictures)]
 
 
 class DatasetConfig(_Section):
@@ -71,11 +91,43 @@ class MethodConfig(_Section):
     hyper: dict[str, Any] = Field(default_factory=dict, description="overrides of the plug-in's Hyper")
 
 
-class Corruption(_Section):
-    """How corrupted videos are made."""
+class Encoding(_Section):
+    """How corrupted frames are written. Chroma subsampling alone takes a quarter of the strength of noise."""
 
-    preset: Literal["ucf101c"] = "ucf101c"
-    temporal: Literal["per_frame"] = "per_frame"
+    codec: Literal["h264", "lossless"] = Field("h264", description="lossless: RGB, some eight times the size")
+    crf: Annotated[int, Field(ge=0, le=51)] = 18
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = "veryfast"
+    pix_fmt: Literal["yuv420p", "yuv444p"] = Field("yuv420p", description="yuv444p keeps odd sizes and more of the noise")
+
+
+class Corruption(_Section):
+    """How clips are corrupted. What is drawn depends on the config's seed."""
+
+    preset: Literal["ucf101c", "imagenet_c", "ame", "ucf101_p", "mini_kinetics_c"] = Field(
+        "ucf101c", description="whose tables of severities; a corruption without a table of that name uses its default"
+    )
+    sound_preset: Literal["snr", "read"] = Field("snr", description="noise at a stated SNR, or the READ paper's gains")
+    temporal: Literal["per_frame", "per_clip"] = Field(
+        "per_frame", description="per_clip: blur direction, rain, fog and the like stay the same along a clip"
+    )
+    position: Literal["offline", "online"] = Field(
+        "offline", description="offline: frames as they are stored; online: after resizing and centre crop"
+    )
+    materialise: bool = Field(
+        True, description="false: write no videos but corrupt in memory; encoders, bit errors and sound are written anyway"
+    )
+    encode: Encoding = Encoding()
+    shards: Annotated[int, Field(ge=1)] = Field(1, description="jobs that share each corrupted set of a dataset")
+    noise_beds: str = Field(
+        "", description="folder of traffic.wav, crowd.wav, rain.wav, thunder.wav, wind.wav; empty: synthetic"
+    )
+    allow_hdr: bool = Field(False, description="convert high dynamic range to 8 bits without tone mapping")
+
+    @model_validator(mode="after")
+    def _online_is_in_memory(self) -> Self:
+        if self.position == "online" and self.materialise:
+            raise ValueError("`position: online` corrupts what the model is about to see: it needs `materialise: false`")
+        return self
 
 
 class Protocol(_Section):
@@ -92,11 +144,25 @@ class Protocol(_Section):
 class Tuning(_Section):
     """Choice of hyper-parameters on held-out clips: the candidate of best accuracy over all of `corruptions`."""
 
-    corruptions: list[Annotated[Key, _plugin("corruptions")]] = Field(min_length=1)
+    corruptions: Pictures = Field(min_length=1)
     severity: Annotated[int, Field(ge=1, le=5)] = 5
     split: Literal["train", "val"] = "val"
     seed: int = 0
     grid: dict[Key, dict[str, list[Any]]] = Field(description="method variant -> hyper-parameter -> candidate values")
+
+
+class SoundCondition(_Section):
+    """A corruption of the sound at one severity."""
+
+    corruption: Annotated[Key, _plugin("corruptions")]
+    severity: Annotated[int, Field(ge=1, le=5)]
+
+    @model_validator(mode="after")
+    def _of_the_sound(self) -> Self:
+        if not self.corruption.startswith(SOUND):
+            legal = [name for name in plugins.available("corruptions") if name.startswith(SOUND)]
+            raise ValueError(f"'{self.corruption}' is not a corruption of the sound; available: {', '.join(legal)}")
+        return self
 
 
 class Experiment(_Section):
@@ -104,14 +170,15 @@ class Experiment(_Section):
 
     title: str = ""
     datasets: list[Key]
-    corruptions: list[Annotated[Key, _plugin("corruptions")]]
+    corruptions: Pictures = Field(description="of the picture; `ucf101c` stands for its twelve")
     severities: list[Annotated[int, Field(ge=1, le=5)]] = [5]
     backbones: list[Key]
     methods: list[Key]
     seeds: list[int] = [0]
     split: Split = "test"
-    clean: bool = Field(True, description="also adapt to the clean clips, as severity 0")
+    clean: bool = Field(True, description="also adapt to the clean clips, encoded in the same way, as severity 0")
     audio_model: Key | None = None
+    sound: SoundCondition | None = Field(None, description="what happens to the sound before it is listened to; none: nothing")
     protocol: Protocol | None = Field(None, description="overrides the protocol of the whole config")
     tune: Tuning | None = None
     also_index: list[Key] = Field(default_factory=list, description="datasets to index and count without using them yet")
@@ -260,6 +327,10 @@ class Config(_Section):
             if dataset in spec.datasets:
                 if corruption in spec.corruptions and severity in spec.severities:
                     splits.add(spec.split)
+                if (corruption, severity) == (CLEAN, 0) and spec.clean:
+                    splits.add(spec.split)
+                if spec.sound and (corruption, severity) == (spec.sound.corruption, spec.sound.severity):
+                    splits |= {spec.split} | ({spec.tune.split} if spec.tune else set())
                 if spec.tune and corruption in spec.tune.corruptions and severity == spec.tune.severity:
                     splits.add(spec.tune.split)
         return sorted(splits)

@@ -33,7 +33,7 @@ _F4, _F8 = pa.float32(), pa.float64()
 CLIPS = pa.schema(
     [
         _field("clip_id", _STR, note="path below the dataset's root, without suffix"),
-        _field("video", _STR, note="path below the dataset's root (clean) or beside this table (corrupted)"),
+        _field("video", _STR, note="path below the dataset's root or, for corrupted clips that are written, beside this table"),
         _field("split", _STR, note="train, val or test"),
         _field("label", _I2, note="class_id; -1: multi-label, see events.parquet"),
         _field("start", _F4, "s"),
@@ -63,9 +63,9 @@ CORRUPTED_CLIPS = pa.schema(
     [
         *CLIPS,
         _field("corruption", _STR),
-        _field("severity", _I1, note="1 to 5"),
+        _field("severity", _I1, note="1 to 5; 0: clean"),
         _field("seed", _I8),
-        _field("psnr", _F4, "dB", "encoded corrupted frames against clean frames; NaN if unavailable"),
+        _field("psnr", _F4, "dB", "against clean frames, before encoding; after it for encoders and clean; NaN if not made"),
     ]
 )
 AUDIO = pa.schema(
@@ -231,6 +231,12 @@ def read(path: str | Path, schema: pa.Schema) -> list[dict[str, Any]]:
             "the file was made by another version: delete it and run the workflow again"
         )
     return table.to_pylist()
+
+
+def read_clips(path: str | Path) -> list[dict[str, Any]]:
+    """Read a table of clips, clean or corrupted."""
+    corrupted = pq.read_schema(path).names == CORRUPTED_CLIPS.names
+    return read(path, CORRUPTED_CLIPS if corrupted else CLIPS)
 
 
 def facts_of(path: str | Path) -> dict[str, Any]:

@@ -21,8 +21,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from earshot import contracts, media
+from earshot import contracts
+from earshot.errors import MediaError
 from earshot.files import atomic_path, write_json
+from earshot.frames import Frames, frames_of
 from earshot.metrics.significance import mean_interval
 from earshot.scoring import CLEAN, MEAN, REFERENCES, condition_order, read_frame
 from earshot.tables import About, Row, conditions, groups, heading, select
@@ -519,11 +521,12 @@ def _gallery_of(
     most: int,
 ) -> dict[str, Any]:
     named = _class_names(sources.classes, dataset)
-    tables = {(CLEAN, 0): (Path(sources.roots[dataset]), contracts.read(clean, contracts.CLIPS))}
+    root = sources.roots[dataset]
+    tables = {(CLEAN, 0): (Frames(Path(root)), contracts.read(clean, contracts.CLIPS))}
     for path in corrupted:
         rows = contracts.read(path, contracts.CORRUPTED_CLIPS)
         if rows:
-            tables[rows[0]["corruption"], rows[0]["severity"]] = (Path(path).parent, rows)
+            tables[rows[0]["corruption"], rows[0]["severity"]] = (frames_of(path, root), rows)
     strongest = {c: max(s for name, s in tables if name == c) for c, _ in tables}
     order = sorted(((c, s) for c, s in tables if strongest[c] == s), key=lambda c: condition_order(*c))
     rows_of = {column: {row["clip_id"]: row for row in tables[column][1]} for column in order}
@@ -533,7 +536,7 @@ def _gallery_of(
         pictures = []
         for number, column in enumerate(order):
             name = f"gallery/{dataset}-{len(clips)}-{number}.jpg"
-            if _thumbnail(tables[column][0] / rows_of[column][row["clip_id"]]["video"], row["frames"], folder / name):
+            if _thumbnail(tables[column][0], rows_of[column][row["clip_id"]], folder / name):
                 given = answers.get((row["clip_id"], *column), {})
                 pictures.append({"file": name, "corruption": column[0], "severity": column[1], "answers": given})
         title = named.get(row["label"], str(row["label"]))
@@ -560,12 +563,12 @@ def _chosen(rows_of: Mapping[tuple[str, int], Mapping[str, Row]], predicted: set
     return [first[labels[i]] for i in picks]
 
 
-def _thumbnail(video: Path, frames: int, target: Path) -> bool:
+def _thumbnail(frames: Frames, row: Row, target: Path) -> bool:
     """Save a video's middle frame as a small JPEG; False if it cannot be decoded."""
     try:
-        picture = next(iter(media.read_frames(video, [frames // 2]).values()))
-    except media.MediaError as error:
-        print(f"gallery: {video}: {error}")
+        picture = next(iter(frames.read(row, [row["frames"] // 2]).values()))
+    except MediaError as error:
+        print(f"gallery: {row['video']}: {error}")
         return False
     image = Image.fromarray(np.ascontiguousarray(picture))
     image = image.resize((_THUMB, max(1, round(_THUMB * image.height / image.width))), Image.Resampling.LANCZOS)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from earshot import digests, plugins
-from earshot.config import CLEAN, Config, DatasetConfig, Experiment, reviewed_label_map
+from earshot.config import SOUND, Config, DatasetConfig, Experiment, reviewed_label_map
 from earshot.files import sha256_of_file
 from earshot.folders import listing
 
@@ -35,8 +35,8 @@ class Layout:
         return self.dataset(wildcards).plugin
 
     def dataset_options(self, wildcards: Any) -> dict[str, Any]:
-        """What that plug-in is told."""
-        return self.dataset(wildcards).options
+        """What that plug-in is told; sorted, since Snakemake takes another order of keys for another value."""
+        return dict(sorted(self.dataset(wildcards).options.items()))
 
     def dataset_root(self, wildcards: Any) -> str:
         """Folder of a dataset's videos: the user's, or the one that the workflow fills."""
@@ -63,6 +63,51 @@ class Layout:
         """Which splits of a dataset are needed under a corruption."""
         return self.config.splits_to_corrupt(wildcards.dataset, wildcards.corruption, int(wildcards.severity))
 
+    def corruption_task(self, wildcards: Any) -> dict[str, Any]:
+        """How the clips of a corrupted set are made and written, besides the paths."""
+        return self._task(wildcards.dataset, wildcards.corruption, int(wildcards.severity))
+
+    def sheet_tasks(self, wildcards: Any) -> dict[str, list[dict[str, Any]]]:
+        """The corruptions of the wildcard's experiment for each of its datasets, of which contact sheets are drawn."""
+        spec = self.experiment(wildcards)
+        return {dataset: [self._task(dataset, name, 1) for name in spec.corruptions] for dataset in spec.datasets}
+
+    def kernel_codes(self, wildcards: Any) -> list[str]:
+        """Digests of the corruptions of the wildcard's experiment."""
+        return [digests.of(f"corruptions.{name}") for name in self.experiment(wildcards).corruptions]
+
+    def _task(self, dataset: str, corruption: str, severity: int) -> dict[str, Any]:
+        given, sound = self.config.corruption, corruption.startswith(SOUND)
+        return {
+            "recipe": {
+                "corruption": corruption,
+                "severity": severity,
+                "preset": given.sound_preset if sound else given.preset,
+                "temporal": given.temporal,
+                "seed": self.config.seed,
+            },
+            "encoding": given.encode.model_dump(),
+            "materialise": given.materialise,
+            "position": given.position,
+            "allow_hdr": given.allow_hdr,
+            "beds": given.noise_beds,
+            "root": self._root(dataset),
+        }
+
+    def beds(self, wildcards: Any) -> list[str]:
+        """The user's noise recordings, for a corruption of the sound that lays one over it."""
+        folder = self.config.corruption.noise_beds
+        return sorted(map(str, Path(folder).glob("*.wav"))) if folder and wildcards.corruption.startswith(SOUND) else []
+
+    def shards(self, wildcards: Any) -> list[str]:
+        """The parts of a corrupted set that is made by several jobs."""
+        folder = f"{self.data}/{wildcards.dataset}-c/{wildcards.corruption}/{wildcards.severity}"
+        return [f"{folder}/clips-{number}.parquet" for number in range(self.config.corruption.shards)]
+
+    def folder_of_corrupted(self, wildcards: Any) -> str:
+        """Folder of the corrupted clips of a condition."""
+        return str(Path(self._clips(wildcards.dataset, wildcards.corruption, wildcards.severity)).parent)
+
     def splits_to_hear(self, wildcards: Any) -> list[str]:
         """Which splits of a dataset any experiment listens to."""
         return self.config.splits_to_hear(wildcards.dataset)
@@ -75,7 +120,7 @@ class Layout:
 
     def backbone_training(self, wildcards: Any) -> dict[str, Any]:
         """Overrides of how a backbone's source model is trained."""
-        return self.config.backbone(wildcards.backbone).train
+        return dict(sorted(self.config.backbone(wildcards.backbone).train.items()))
 
     def audio_plugin(self, wildcards: Any) -> str:
         """The plug-in behind an audio model's name."""
@@ -83,7 +128,7 @@ class Layout:
 
     def audio_hyper(self, wildcards: Any) -> dict[str, Any]:
         """Overrides of how an audio model is trained."""
-        return self.config.audio_models[wildcards.audio_model].hyper
+        return dict(sorted(self.config.audio_models[wildcards.audio_model].hyper.items()))
 
     def bank(self, wildcards: Any) -> str:
         """The list of the sounds that an audio model is trained on."""
@@ -134,12 +179,10 @@ class Layout:
         return self.config.experiments[wildcards.experiment]
 
     def _clips(self, dataset: str, corruption: str, severity: int | str) -> str:
-        if corruption == CLEAN:
-            return f"{self.data}/{dataset}/clips.parquet"
         return f"{self.data}/{dataset}-c/{corruption}/{severity}/clips.parquet"
 
     def cell_clips(self, wildcards: Any) -> str:
-        """The clips of a cell: the dataset's own, or their corrupted version."""
+        """The clips of a cell."""
         return self._clips(wildcards.dataset, wildcards.corruption, wildcards.severity)
 
     def tuning_clips(self, wildcards: Any) -> str:
@@ -159,9 +202,10 @@ class Layout:
         return chosen if self.experiment(wildcards).tune else []
 
     def audio_scores(self, wildcards: Any) -> str | list[str]:
-        """The audio scores of a cell's dataset, if its experiment listens."""
-        model = self.experiment(wildcards).audio_model
-        return f"{self.results}/audio_scores/{wildcards.dataset}/{model}.parquet" if model else []
+        """The audio scores of a cell's dataset, if its experiment listens: of the clean sound, or of the corrupted one."""
+        spec = self.experiment(wildcards)
+        folder = f"{self.results}/audio_scores/{wildcards.dataset}{_of_sound(spec)}"
+        return f"{folder}/{spec.audio_model}.parquet" if spec.audio_model else []
 
     def label_map(self, wildcards: Any) -> str | list[str]:
         """The label map of a cell's dataset, if its experiment listens."""
@@ -174,27 +218,24 @@ class Layout:
 
     def cell(self, wildcards: Any) -> dict[str, Any]:
         """What the job of a cell is told, besides its files."""
-        clean = wildcards.corruption == CLEAN
-        root = self._root(wildcards.dataset) if clean else str(Path(self.cell_clips(wildcards)).parent)
-        return self._cell(wildcards, wildcards.corruption, self.experiment(wildcards).split, root)
+        return self._cell(wildcards, self.experiment(wildcards).split)
 
     def tuning_cell(self, wildcards: Any) -> dict[str, Any]:
         """What the job that tunes is told: a held-out cell, and what is tried there."""
         tune = self.experiment(wildcards).tune
         if tune is None:
             raise ValueError(f"experiment '{wildcards.experiment}' has no `tune:` section")
-        cell = self._cell(wildcards, wildcards.corruption, tune.split, str(Path(self.tuning_clips(wildcards)).parent))
+        cell = self._cell(wildcards, tune.split)
         methods = {name: self.config.method(name) for name in tune.grid}
         plain = {name: [method.plugin, dict(method.hyper)] for name, method in methods.items()}
         return {**cell, "grid": tune.grid, "methods": plain, "seed": tune.seed}
 
-    def _cell(self, wildcards: Any, corruption: str, split: str, root: str) -> dict[str, Any]:
+    def _cell(self, wildcards: Any, split: str) -> dict[str, Any]:
         return {
-            "root": root,
-            "corrupted": corruption != CLEAN,
+            "root": self._root(wildcards.dataset),
             "backbone": self.backbone_plugin(wildcards),
             "dataset": wildcards.dataset,
-            "corruption": corruption,
+            "corruption": wildcards.corruption,
             "split": split,
             "protocol": self.protocol(wildcards),
             "runtime": self.config.runtime.model_dump(),
@@ -217,7 +258,8 @@ class Layout:
     def datasets(self, pattern: str, also_indexed: bool = False) -> Callable[[Any], list[str]]:
         """An input function: `pattern` for every dataset of the wildcard's experiment.
 
-        A pattern that names the audio model gives nothing where the experiment does not listen.
+        A pattern that names the audio model gives nothing where the experiment does not listen; `{sound}` is the sub-folder
+        of the corrupted sound, if it listens to that.
         """
 
         def fill(wildcards: Any) -> list[str]:
@@ -225,14 +267,14 @@ class Layout:
             if "{model}" in pattern and spec.audio_model is None:
                 return []
             names = [*spec.datasets, *(spec.also_index if also_indexed else [])]
-            roots = {"data": self.data, "results": self.results, "model": spec.audio_model}
+            roots = {"data": self.data, "results": self.results, "model": spec.audio_model, "sound": _of_sound(spec)}
             return [pattern.format(dataset=name, **roots) for name in names]
 
         return fill
 
     def corrupted_clips(self, wildcards: Any) -> list[str]:
         """The corrupted clips of every dataset and condition of the wildcard's experiment."""
-        cells = [cell for cell in self.config.cells(wildcards.experiment) if cell.corruption != CLEAN]
+        cells = list(self.config.cells(wildcards.experiment))
         return list(dict.fromkeys(self._clips(cell.dataset, cell.corruption, cell.severity) for cell in cells))
 
     def trainings(self, wildcards: Any) -> list[str]:
@@ -279,3 +321,8 @@ class Layout:
             "figures as SVG and PNG": f"{self.results}/figures/{name}/",
             "MLflow": self.config.mlflow.uri,
         }
+
+
+def _of_sound(spec: Experiment) -> str:
+    """What follows a dataset's name in paths of what was heard under the experiment's corruption of the sound, if any."""
+    return f"-c/{spec.sound.corruption}/{spec.sound.severity}" if spec.sound else ""

@@ -77,6 +77,7 @@ class ReportData:
     tuning: Sequence[Grid]
     sound: Sequence[Grid]
     mapped: Sequence[Mapping[str, Any]]
+    sheets: Sequence[Mapping[str, Any]]
     environment: Sequence[tuple[str, str]]
     files: Sequence[tuple[str, str]]
 
@@ -98,6 +99,7 @@ class Paths:
     tuning: Sequence[str] = ()
     timings: Sequence[str] = ()
     environment: str = ""
+    sheets: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -129,6 +131,7 @@ def collect(paths: Paths, about: About, experiment: str) -> ReportData:
         tuning=tuning_grids(paths.tuning, about),
         sound=sound_grids(paths, about, known),
         mapped=mapped_sounds(paths.label_map),
+        sheets=contact_sheet_rows(paths.sheets),
         environment=environment_rows(paths.environment),
         files=list(paths.files.items()),
     )
@@ -326,6 +329,18 @@ def _methods(metrics: Sequence[Row], about: About, look: Mapping[str, Mapping[st
     return made
 
 
+def contact_sheet_rows(folder: str) -> list[dict[str, Any]]:
+    """The contact sheets of a folder, with their pictures as data URIs; none without a folder."""
+    if not folder:
+        return []
+    listed = json.loads(Path(folder, "sheets.json").read_text(encoding="utf-8"))
+    return [{**sheet, "image": _image_uri(Path(folder, sheet["file"])), "value": _values(sheet)} for sheet in listed]
+
+
+def _values(sheet: Mapping[str, Any]) -> str:
+    return f"{', '.join(str(value) for value in sheet['values'])} ({sheet['unit']})"
+
+
 def datasets_grid(paths: Paths, about: About, known: Sequence[str]) -> Grid:
     """Clips, classes and sound of every dataset that was indexed, by split."""
     rows = []
@@ -360,7 +375,7 @@ def problems_grid(paths: Paths, about: About, known: Sequence[str]) -> Grid:
         clean, name = schema is contracts.CLIPS, dataset_of(path, known)
         clips = [row for row in contracts.read(path, schema) if row["split"] == about.split or name not in known]
         lost = [row for row in clips if not row["available"]]
-        condition = CLEAN if clean or not clips else f"{clips[0]['corruption']} {clips[0]['severity']}"
+        condition = _condition(clips[0]) if clips and not clean else CLEAN
         if not clean and not lost:
             whole += 1
             continue
@@ -382,6 +397,10 @@ def problems_grid(paths: Paths, about: About, known: Sequence[str]) -> Grid:
     header = ("dataset", "condition", "clips", "available", "missing because", "remarks", "no sound track", "silent")
     note = f"{whole} further corrupted sets are complete." if whole else ""
     return Grid("Data problems, counted", header, rows, note)
+
+
+def _condition(row: Row) -> str:
+    return "clean, encoded again" if row["corruption"] == CLEAN else f"{row['corruption']} {row['severity']}"
 
 
 def _reason(problem: str) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from earshot import contracts, plugins, weights
 from earshot.adaptation import Moments
 from earshot.errors import MediaError
+from earshot.frames import Frames
 from earshot.loading import ClipLoader, FrameCache
 from earshot.moments import recorded
 
@@ -46,7 +47,7 @@ def compute(
     names = [row["name"] for row in contracts.read(classes, contracts.CLASSES)]
     module = plugins.load("backbones", plugin)
     model = weights.load_backbone(weights_path, plugin, names, device)
-    loader = ClipLoader(module.SPEC, Path(root), FrameCache(0), device, views=1)
+    loader = ClipLoader(module.SPEC, Frames(Path(root)), FrameCache(0), device, views=1)
     rows = [r for r in contracts.read(clips, contracts.CLIPS) if r["split"] == "train" and r["available"]]
     layers = module.candidate_layers(model)
     found, seen = average(model, layers, _batches(loader, rows, batch))

@@ -29,8 +29,7 @@ class CellInputs:
     """Files and settings of one cell. Paths are given as text; `audio_scores` and `label_map` may be empty."""
 
     clips: str
-    corrupted: bool
-    root: str
+    root: str  # of the clean clips
     classes: str
     weights: str
     statistics: str
@@ -61,16 +60,18 @@ class Cell:
         weights.use_threads(inputs.runtime["torch_threads"])
         self.device = weights.pick_device(inputs.runtime["device"])
         self.names = [row["name"] for row in contracts.read(inputs.classes, contracts.CLASSES)]
-        schema = contracts.CORRUPTED_CLIPS if inputs.corrupted else contracts.CLIPS
-        self.rows = [row for row in contracts.read(inputs.clips, schema) if row["split"] == inputs.split]
+        listed = contracts.read(inputs.clips, contracts.CORRUPTED_CLIPS)
+        self.rows = [row for row in listed if row["split"] == inputs.split]
         if not self.rows:
             raise ValueError(f"{inputs.clips}: no clips in split '{inputs.split}'")
-        self.digest = fingerprint([(r["clip_id"], r["sha256"], r["label"], r["available"]) for r in self.rows])
+        # clips that are corrupted in memory have the checksums of the clean files: how they are corrupted tells them apart
+        how = {k: v for k, v in contracts.facts_of(inputs.clips).items() if k not in ("ffmpeg", "contract")}
+        self.digest = fingerprint([how, [(r["clip_id"], r["sha256"], r["label"], r["available"]) for r in self.rows]])
         module = plugins.load("backbones", inputs.backbone)
         self.cache = FrameCache(inputs.runtime["frame_cache_mb"])
         protocol = inputs.protocol
-        self.loader = ClipLoader(
-            module.SPEC, Path(inputs.root), self.cache, self.device, protocol["views"], protocol["index_base"]
+        self.loader = ClipLoader.of_corrupted(
+            inputs.clips, inputs.root, module.SPEC, self.cache, self.device, protocol["views"], protocol["index_base"]
         )
         self._checksum = cache(sha256_of_file)  # one reading of the weights serves all runs
         self._model: torch.nn.Module | None = None

@@ -18,6 +18,7 @@ from earshot import contracts, plugins, transforms, weights
 from earshot.config import overrides
 from earshot.errors import MediaError
 from earshot.files import atomic_path, fingerprint
+from earshot.frames import Frames
 from earshot.loading import ClipLoader, FrameCache
 from earshot.randomness import numpy_generator, seed_of
 
@@ -61,7 +62,7 @@ class _Examples:
         offsets = np.floor(tick * (np.arange(spec.frames) + rng.random(spec.frames))).astype(int)
         picks = np.clip(offsets, 0, row["frames"] - 1)
         every = range(row["frames"])  # all frames are kept in the cache, because each epoch takes other ones
-        frames = self.loader.cache.frames(self.loader.root / row["video"], list(every))[picks]
+        frames = self.loader.cache.frames(self.loader.source, row, list(every))[picks]
         crop = transforms.random_crop(frames.shape[2], frames.shape[1], spec.size, rng)
         view = transforms.augmented_view(frames, crop, spec.size)
         view = view.flip(-1) if self.flip and rng.random() < 0.5 else view
@@ -79,7 +80,7 @@ def train(
     names = [row["name"] for row in contracts.read(classes, contracts.CLASSES)]
     rows = [r for r in contracts.read(clips, contracts.CLIPS) if r["available"] and r["label"] >= 0]
     module = plugins.load("backbones", plugin)
-    loader = ClipLoader(module.SPEC, Path(root), FrameCache(runtime["frame_cache_mb"]), device, views=1)
+    loader = ClipLoader(module.SPEC, Frames(Path(root)), FrameCache(runtime["frame_cache_mb"]), device, views=1)
     training = _readable(loader, [row for row in rows if row["split"] == "train"])
     if len(training) < 2:
         raise ValueError(
@@ -107,7 +108,7 @@ def _readable(loader: ClipLoader, rows: Sequence[Row]) -> list[Row]:
     kept = []
     for row in rows:
         try:
-            loader.cache.frames(loader.root / row["video"], range(row["frames"]))
+            loader.cache.frames(loader.source, row, range(row["frames"]))
             kept.append(row)
         except MediaError as error:
             print(f"left out of training: {row['clip_id']}: {error}")

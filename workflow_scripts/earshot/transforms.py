@@ -64,6 +64,12 @@ def evaluation_view(frames: NDArray[np.uint8], resize: int, size: int) -> Tensor
     return functional.center_crop(resized, [size, size]).transpose(0, 1)
 
 
+def resize_and_crop(frame: NDArray[np.uint8], resize: int, size: int) -> NDArray[np.uint8]:
+    """The same for one frame that stays a frame: (H, W, 3) to (size, size, 3) uint8."""
+    view = evaluation_view(frame[None], resize, size)  # (3, 1, size, size)
+    return np.ascontiguousarray(view[:, 0].permute(1, 2, 0).numpy())
+
+
 def normalise(views: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Map uint8 (..., 3, T, H, W) to float32 with zero mean and unit variance by channel."""
     shape = (3, 1, 1, 1)
