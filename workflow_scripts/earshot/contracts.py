@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from earshot.files import atomic_path
 
-VERSION = "1"  # raised when the meaning of a column changes
+VERSION = "2"  # raised when the meaning of a column changes
 
 
 class ContractError(ValueError):

@@ -28,6 +28,7 @@ from earshot.files import atomic_path
 Frames = NDArray[np.uint8]
 Wave = NDArray[np.float32]
 
+_UNSHOWN = 2  # frames that a header may count and no packet holds, as AVI files with B-frames do
 _UNEVEN = 0.25  # a gap between frames this far from the median, as a share of it, makes the frame rate variable
 _BITEXACT = {"fflags": "+bitexact", "flags:v": "+bitexact", "flags:a": "+bitexact", "map_metadata": -1}
 # libx264's output depends on its number of threads; one thread a clip, clips in parallel
@@ -74,13 +75,12 @@ def ffmpeg_version() -> str:
 class Source:
     """An open video: what decides how its frames are written again, and the frames themselves.
 
-    `start` is when the first frame is shown, in seconds after the file's own start; `sound` names the codecs of all audio
-    tracks; `warnings` say what the conversion to 8-bit RGB loses.
+    `sound` names the codecs of all audio tracks; `warnings` say what the conversion to 8-bit RGB loses; `frames()` gives each
+    frame with the time at which it is shown, in ticks of `time_base` after the file's own start.
     """
 
     time_base: Fraction
     fps: Fraction
-    start: float
     bit_rate: int
     container: str
     codec: str
@@ -90,6 +90,8 @@ class Source:
 
     def suffix(self, keeps_picture: bool = False) -> str:
         """Suffix of a container that takes the audio tracks as they are or, with `keeps_picture`, the video packets."""
+        if keeps_picture and self.container == "avi":
+            return ".avi"  # its packets have no times that another container would show
         if keeps_picture:
             return ".mp4" if self.codec in _MP4_PICTURE else ".mov" if "mov" in self.container else ".mkv"
         return ".mp4" if set(self.sound) <= _MP4_SOUND else ".mkv"
@@ -97,7 +99,7 @@ class Source:
 
 @contextmanager
 def open_video(path: str | Path, allow_hdr: bool = False) -> Iterator[Source]:
-    """Open a video to read its frames (H, W, 3) with their times, in ticks of `time_base` after the first.
+    """Open a video to read its frames (H, W, 3) with their times.
 
     Raises MediaError if the file cannot be read, a frame decodes with errors, or its transfer curve is one of high dynamic
     range, whose conversion without tone mapping would be wrong, unless `allow_hdr`.
@@ -113,17 +115,15 @@ def open_video(path: str | Path, allow_hdr: bool = False) -> Iterator[Source]:
             raise MediaError(f"high dynamic range ({transfer}): convert it to standard range, or set `allow_hdr: true`")
         base = stream.time_base or Fraction(1, 90_000)
         begins = Fraction(container.start_time or 0, av.time_base)
-        first = Fraction(stream.start_time or 0) * base
         yield Source(
             time_base=base,
             fps=stream.average_rate or stream.guessed_rate or Fraction(25),
-            start=float(max(Fraction(0), first - begins)),
             bit_rate=container.bit_rate or 0,
             container=container.format.name,
             codec=context.name,
             sound=tuple(track.codec_context.name for track in container.streams.audio),
             warnings=tuple(_losses(context.format, transfer)),
-            frames=partial(_timed, container, stream),
+            frames=partial(_timed, container, stream, round(begins / base)),
         )
 
 
@@ -139,15 +139,12 @@ def _losses(pixels: Any, transfer: str | None) -> Iterator[str]:
         yield f"transparency ({pixels.name}) was dropped"
 
 
-def _timed(container: Any, stream: Any) -> Iterator[tuple[Frames, int]]:
-    first = None
+def _timed(container: Any, stream: Any, begins: int) -> Iterator[tuple[Frames, int]]:
     for number, frame in enumerate(container.decode(stream)):
         if frame.is_corrupt:
             raise MediaError(f"undecodable: frame {number} is damaged")
-        if frame.pts is None:
-            frame.pts = (first or 0) + round(number / (stream.average_rate * stream.time_base))
-        first = frame.pts if first is None else first
-        yield upright(frame), frame.pts - first
+        time = round(number / (stream.average_rate * stream.time_base)) if frame.pts is None else frame.pts - begins
+        yield upright(frame), time
 
 
 @contextmanager
@@ -192,7 +189,7 @@ def probe(path: str | Path) -> Probe:
             first = next(iter(stream.decode(None)), None)
         if first is None or not packets:
             raise MediaError("undecodable: no frame can be decoded")
-        if announced and packets < announced:
+        if announced - packets > _UNSHOWN:
             raise MediaError(f"truncated: {packets} of {announced} frames")
         height, width = upright(first).shape[:2]
         fps = float(rate) if rate else 0.0
@@ -353,7 +350,8 @@ def encode_timed(
     first = next(timed, None)
     if first is None:
         raise MediaError("no frames to encode")
-    raw = ffmpeg.input("pipe:", format="nut", itsoffset=source.start)
+    # ffmpeg moves the start of each input to 0, and so the picture that starts after the sound
+    raw = ffmpeg.input("pipe:", format="nut", itsoffset=float(first[1] * source.time_base))
     base = f"{source.time_base.numerator}/{source.time_base.denominator}"
     shown = max(1, round(1 / (source.fps * source.time_base)))  # a last frame that lasts no time would be lost
     output = ffmpeg.output(
@@ -393,7 +391,7 @@ def transcode(source: str | Path, path: str | Path, **codec: object) -> None:
 
 
 def replace_sound(source: str | Path, path: str | Path, wave: Wave, rate: int) -> None:
-    """Write `source` with its video packets copied and a wave (N, C) as its only sound, as lossless 16-bit ALAC.
+    """Write `source` with its video packets copied and a wave (N, C) as its only sound: lossless, ALAC or, in AVI, PCM.
 
     The audio starts where the first track of the source starts.
     """
@@ -402,7 +400,8 @@ def replace_sound(source: str | Path, path: str | Path, wave: Wave, rate: int) -
         sound.write_bytes(_to_int16(wave).tobytes())
         track = ffmpeg.input(str(sound), format="s16le", ar=rate, ac=wave.shape[1], itsoffset=_sound_start(source))
         picture = ffmpeg.input(str(source))["v:0"]
-        run_ffmpeg(ffmpeg.output(picture, track.audio, str(path), vcodec="copy", acodec="alac", sample_fmt="s16p", **_BITEXACT))
+        codec = {"acodec": "pcm_s16le"} if Path(path).suffix == ".avi" else {"acodec": "alac", "sample_fmt": "s16p"}
+        run_ffmpeg(ffmpeg.output(picture, track.audio, str(path), vcodec="copy", **codec, **_BITEXACT))
     finally:
         sound.unlink(missing_ok=True)
 

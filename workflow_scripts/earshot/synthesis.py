@@ -131,7 +131,7 @@ def corrupt_clip(row: dict[str, Any], task: Task) -> dict[str, Any]:
 
 
 def _written(row: Mapping[str, Any], task: Task) -> list[Path]:
-    return [Path(task.out, f"{row['clip_id']}{suffix}") for suffix in (".json", ".mp4", ".mkv", ".mov")]
+    return [Path(task.out, f"{row['clip_id']}{suffix}") for suffix in (".json", ".mp4", ".mkv", ".mov", ".avi")]
 
 
 def _finished(row: Mapping[str, Any], task: Task) -> dict[str, Any] | None:
@@ -232,7 +232,7 @@ def _by_sound(row: dict[str, Any], task: Task, path: Path, source: media.Source,
     recipe = task.recipe
     heard, facts = recipe.module.sound(wave, rate, recipe.value, recipe.generator(row["clip_id"], "sound"), task.beds)
     media.replace_sound(path, out, heard, rate)
-    return {"encoder": {"acodec": "alac"}, "sound": facts, "psnr": float("inf")}
+    return {"encoder": {"vcodec": "copy"}, "sound": facts, "psnr": float("inf")}
 
 
 _WAYS = {"apply": _by_frames, "decode": _by_packets, "codec": _by_encoder, "sound": _by_sound}

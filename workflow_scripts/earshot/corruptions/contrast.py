@@ -13,7 +13,7 @@ SPEC = Corruption(
     "Low contrast",
     family="photometric",
     unit="factor",
-    severities={"default": (0.4, 0.3, 0.2, 0.1, 0.05)},
+    severities={"default": (0.4, 0.3, 0.2, 0.1, 0.05), "mini_kinetics_c": (0.5, 0.4, 0.3, 0.2, 0.1)},
     source="ImageNet-C, arXiv 1903.12261",
 )
 _LEVELS = np.tile(np.arange(256) / 255, (3, 1))
