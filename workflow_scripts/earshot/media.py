@@ -207,7 +207,8 @@ def _uneven(times: Sequence[int]) -> bool:
 def upright(frame: av.VideoFrame) -> Frames:
     """A frame (H, W, 3) with the display rotation applied, which PyAV reports and does not apply."""
     picture: Frames = frame.to_ndarray(format="rgb24")  # type: ignore[assignment]
-    return np.rot90(picture, k=round(frame.rotation / 90) % 4) if frame.rotation else picture
+    turned = np.rot90(picture, k=round(frame.rotation / 90) % 4) if frame.rotation else picture
+    return np.ascontiguousarray(turned)  # the rows of a narrow frame are padded
 
 
 def frame_blocks(path: str | Path, block: int = 64, every: int = 1) -> Iterator[Frames]:
