@@ -96,7 +96,12 @@ LIBRARY = "workflow_scripts/earshot"
     [
         ("methods/tent.py", "logits.log_softmax(-1)", "logits.log_softmax(-1) * 1", TUNED | RESULTS),
         ("methods/tent.py", "# ", "# (edited) ", set()),
-        ("corruptions/contrast.py", "np.clip(", "np.clip(0 + ", {"synthesize_corruption", "adapt_clips"} | RESULTS),
+        (
+            "corruptions/contrast.py",
+            "means = channel_sums",
+            "means = 1 * channel_sums",
+            {"synthesize_corruption", "draw_contact_sheets", "adapt_clips"} | RESULTS,
+        ),
         (
             "label_map.py",
             '"dropped": dropped',
