@@ -85,23 +85,6 @@ def looked_up(frame: Frame, tables: Frame, out: Frame) -> None:
             out[y, x, 2] = tables[2, frame[y, x, 2]]
 
 
-@compiled
-def widened(frame: Frame, columns: NDArray[np.int64], left: int, out: NDArray[Any]) -> None:
-    """Rows of `frame` in `out` (H, 3 x columns), with `left` columns more before them and others after.
-
-    `columns` says for each column of `out` which one of the frame it repeats.
-    """
-    height, width, _ = frame.shape
-    for y in range(height):
-        inside, row = out[y, 3 * left : 3 * (left + width)], frame[y].ravel()
-        for x in range(3 * width):
-            inside[x] = row[x]
-        for x in range(len(columns)):
-            if x < left or x >= left + width:
-                for c in range(3):
-                    out[y, 3 * x + c] = frame[y, columns[x], c]
-
-
 def shrunk(means: NDArray[np.float64], factor: float, levels: NDArray[np.float64]) -> NDArray[np.float64]:
     """The contrast of `levels` (3, N), shares of the full range, shrunk by a factor towards the channels' means; in 0..255."""
     return np.clip((levels - means[:, None]) * factor + means[:, None], 0, 1) * 255

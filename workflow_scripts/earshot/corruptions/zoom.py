@@ -40,8 +40,8 @@ _RUN = 320  # subpixels over which weights of rows are repeated, for their produ
 def _between(size: int, percent: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For each row (or column) of a copy: the first of the two of the frame it lies between, and how far, in parts of 65536.
 
-    Shares are odd, so that no product of one with a level is whole (but of 0): between two equal levels, both products truncated,
-    just one part is lost.
+    Shares are odd, so that no product of one with a level is whole (but of 0): between two equal levels, both products cut off,
+    one part is lost exactly.
     """
     cropped = -(-100 * size // percent)
     resized = round(cropped * percent / 100)
