@@ -36,7 +36,7 @@ def main() -> None:
     if not options.kernels_only:
         from synthesis_speed import two_cores, whole_path
 
-        whole_path(moving_frames, SIZES, 4 * options.frames, options.severity)
+        whole_path(moving_frames, SIZES, 3 * options.frames, options.severity)
         two_cores(moving_frames, SIZES[0], 4 * options.frames)
 
 
