@@ -24,7 +24,7 @@ MOST = 1.3
 
 
 def whole_path(frames_of, sizes, count, severity, rounds=5):
-    """Print ms of CPU time a frame of the floor and of our path for the twelve, least of alternating rounds, and their ratio."""
+    """Print ms of CPU time a frame of the floor and of our path for the twelve, least of alternating rounds, and the ratio."""
     print(f"\nwhole path, severity {severity}, videos of {count} frames with sound, ms of CPU time a frame (least of {rounds})")
     print(f"{'':10}" + "".join(f"{f'{width}x{height}: floor':>16}{'ours':>8}{'ratio':>8}" for height, width in sizes))
     ratios = {size: [] for size in sizes}
