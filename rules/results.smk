@@ -95,7 +95,9 @@ rule write_report:
         corrupted=AT.corrupted_clips,
         classes=AT.datasets("{data}/{dataset}/classes.parquet"),
         audio=AT.datasets("{data}/{dataset}{sound}/audio/{model}/audio.parquet"),
-        audio_scores=AT.datasets("{results}/audio_scores/{dataset}{sound}/{model}.parquet"),
+        audio_scores=AT.datasets(
+            "{results}/audio_scores/{dataset}{sound}/{model}.parquet"
+        ),
         label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.parquet"),
         training=AT.trainings,
         tuning=AT.tuning_trials,
