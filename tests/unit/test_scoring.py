@@ -228,3 +228,9 @@ def test_a_variant_with_two_settings_is_refused(tmp_path):
 def test_a_clip_that_is_there_twice_is_refused(tmp_path):
     rows = fake.prediction_rows(["source", "tent"])
     refused(tmp_path, "is there twice", [*rows, rows[0]])
+
+
+def test_a_bound_of_zero_is_zero():
+    assert scoring._told(9.25e-16) == 0.0
+    assert str(scoring._told(-1e-12)) == "0.0"
+    assert scoring._told(2.592592592592595) == 2.592592593

@@ -256,11 +256,11 @@ class _Group:
                     "backbone": self.backbone,
                     "method": method,
                     **facts,
-                    "value": float(values[c, m] * scale),
+                    "value": _told(values[c, m] * scale),
                     "n": n,
                     "n_missing": n_missing,
-                    "low": float(low[c, m] * scale),
-                    "high": float(high[c, m] * scale),
+                    "low": _told(low[c, m] * scale),
+                    "high": _told(high[c, m] * scale),
                 }
 
 
@@ -269,3 +269,8 @@ class _Clips(NamedTuple):
 
     scored: NDArray[np.bool_]
     missing: NDArray[np.bool_]
+
+
+def _told(value: float) -> float:
+    """Without the last digits, where sums of shares leave a dust that would put a bound of 0 on one side of it."""
+    return round(float(value), 9) + 0.0
