@@ -9,7 +9,7 @@ import pytest
 
 from earshot import media, plugins
 from earshot.corruptions import FAMILIES, sound_codec
-from earshot.errors import MediaError
+from earshot.errors import MediaError, SetupError
 from earshot.randomness import numpy_generator
 from helpers import tone
 
@@ -174,7 +174,7 @@ def test_gauss_and_reverb_draw_per_channel_and_beds_do_not():
 
 
 def test_a_missing_recording_is_named_with_the_way_out(tmp_path):
-    with pytest.raises(MediaError, match=r"no noise recording 'crowd\.wav' .*put one there, or .*synthetic"):
+    with pytest.raises(SetupError, match=r"no noise recording 'crowd\.wav' .*put one there, or .*synthetic"):
         corrupt("sound_crowd", speech_like(0.1), beds=tmp_path)
 
 
@@ -182,7 +182,7 @@ def test_a_useless_recording_is_named(tmp_path):
     media.write_wave(tmp_path / "crowd.wav", np.zeros(1000, np.float32), RATE)
     (tmp_path / "wind.wav").write_bytes(b"no sound")
     for name in ("crowd", "wind"):
-        with pytest.raises(MediaError, match=rf"noise recording '.*{name}\.wav'"):
+        with pytest.raises(SetupError, match=rf"noise recording '.*{name}\.wav'"):
             corrupt(f"sound_{name}", speech_like(0.1), beds=tmp_path)
 
 
@@ -270,7 +270,7 @@ def test_codec_codes_each_channel_alone():
 def test_codec_names_the_encoder_that_is_missing(monkeypatch):
     monkeypatch.setattr(sound_codec, "_ENCODER", "libnone")
     sound_codec._require_encoder.cache_clear()
-    with pytest.raises(MediaError, match="no encoder 'libnone'"):
+    with pytest.raises(SetupError, match="no encoder 'libnone'"):
         corrupt("sound_codec", speech_like(0.1))
     sound_codec._require_encoder.cache_clear()
 

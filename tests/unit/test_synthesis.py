@@ -11,6 +11,7 @@ import pytest
 
 from earshot import contracts, indexing, media, plugins, synthesis
 from earshot.corrupting import Corrupter, Recipe
+from earshot.errors import SetupError
 from earshot.frames import frames_of
 from helpers import moving_square, tone
 
@@ -285,3 +286,19 @@ def test_replacing_a_recipe_changes_the_key(clips, tmp_path):
     ]
     assert len({one.key(row) for one in (task, *others)}) == 5
     assert Path(task.out) == tmp_path
+
+
+def test_noise_recordings_are_part_of_what_decides_a_clip_and_a_missing_one_stops_the_job(clips, tmp_path):
+    keys = set()
+    for name, level in (("a", 0.1), ("b", 0.2)):
+        (tmp_path / name).mkdir()
+        media.write_wave(tmp_path / name / "wind.wav", tone(level=level), 16_000)
+        row = contracts.read(clips / "clips.parquet", contracts.CLIPS)[1]
+        task = task_of(clips, tmp_path / "out", "sound_wind", beds=str(tmp_path / name))
+        keys.add(task.key(row))
+        made = synthesis.corrupt_clip(row, task)
+        assert made["available"]
+        assert json.loads((tmp_path / "out" / "1.json").read_text())["sound"]["bed"] == "wind.wav"
+    assert len(keys) == 2
+    with pytest.raises(SetupError, match=r"no noise recording 'crowd\.wav'"):
+        make(clips, tmp_path / "crowd", "sound_crowd", beds=str(tmp_path / "a"))

@@ -10,7 +10,7 @@ import json
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from earshot import contracts, media
 from earshot.corrupting import Corrupter, Recipe
 from earshot.corruptions._kernels import squared_error
-from earshot.errors import MediaError
+from earshot.errors import MediaError, SetupError
 from earshot.files import atomic_path, fingerprint, sha256_of_file, write_json
 from earshot.workers import over_items
 
@@ -57,13 +57,19 @@ class Task:
 
     def key(self, row: Mapping[str, Any]) -> str:
         """All that decides a corrupted clip."""
-        beds = self.beds if self.kind == "sound" else ""
+        beds = _recordings(self.beds) if self.kind == "sound" and self.beds else []
         return fingerprint([row["sha256"], row["clip_id"], asdict(self.recipe), dict(self.encoding), beds, self.code])
 
     def facts(self) -> dict[str, Any]:
         """What the table says about the set."""
         how = {"materialised": self.writes, "position": self.position, "encoding": dict(self.encoding) if self.writes else {}}
         return {**asdict(self.recipe), **how, "code": self.code, "ffmpeg": media.ffmpeg_version()}
+
+
+@cache
+def _recordings(folder: str) -> list[list[str]]:
+    """Names and checksums of the noise recordings of a folder."""
+    return [[path.name, sha256_of_file(path)] for path in sorted(Path(folder).glob("*.wav"))]
 
 
 def task_of(plain: Mapping[str, Any], **more: Any) -> Task:
@@ -113,12 +119,17 @@ def _as_listed(row: dict[str, Any], task: Task) -> dict[str, Any]:
 
 
 def corrupt_clip(row: dict[str, Any], task: Task) -> dict[str, Any]:
-    """Corrupt one clip; returns its row, with `available` false and the reason if that failed."""
+    """Corrupt one clip; returns its row, with `available` false and the reason if that failed.
+
+    Raises SetupError if what all clips need, such as a noise recording, is missing.
+    """
     listed = _as_listed(row, task)
     if not row["available"]:
         return listed
     try:
         manifest = _finished(row, task) or _make(row, task)
+    except SetupError:
+        raise
     except Exception as error:
         for path in _written(row, task):
             path.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from scipy import fft
 
 from earshot import media
 from earshot.corruptions._sound import Facts, Level, Signal, Wave, mean_square, mixed, normals, uniforms
-from earshot.errors import MediaError
+from earshot.errors import MediaError, SetupError
 from earshot.files import sha256_of_file
 
 SECONDS = 10
@@ -47,13 +47,13 @@ def _recording(path: str, rate: int) -> tuple[Signal, str]:
     name, folder = Path(path).name, Path(path).parent
     if not Path(path).exists():
         remedy = "put one there, or name no folder of noise beds to use synthetic stand-ins"
-        raise MediaError(f"no noise recording '{name}' in '{folder}': {remedy}")
+        raise SetupError(f"no noise recording '{name}' in '{folder}': {remedy}")
     try:
         bed = media.read_wave(path, rate).astype(np.float64)
     except MediaError as error:
-        raise MediaError(f"noise recording '{path}': {error}") from error
+        raise SetupError(f"noise recording '{path}': {error}") from error
     if not np.isfinite(bed).all() or not np.any(bed):
-        raise MediaError(f"noise recording '{path}': silent, or with non-finite samples")
+        raise SetupError(f"noise recording '{path}': silent, or with non-finite samples")
     bed.flags.writeable = False
     return bed, sha256_of_file(path)
 

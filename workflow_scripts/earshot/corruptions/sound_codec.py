@@ -16,7 +16,7 @@ import numpy as np
 from earshot import media
 from earshot.corruptions import Corruption
 from earshot.corruptions._sound import Facts, Wave, guarded
-from earshot.errors import MediaError
+from earshot.errors import SetupError
 
 SPEC = Corruption(
     "Lossy coding of the sound",
@@ -30,7 +30,7 @@ _ENCODER = "libopus"
 
 @guarded
 def sound(wave: Wave, rate: int, value: int, rng: np.random.Generator, beds: str) -> tuple[Wave, Facts]:
-    """Encode a wave (N, C) at `value` kbit/s per channel and decode it; raises MediaError if ffmpeg has no libopus."""
+    """Encode a wave (N, C) at `value` kbit/s per channel and decode it; raises SetupError if ffmpeg has no libopus."""
     _require_encoder()
     out = np.stack([_coded(channel, rate, value) for channel in wave.T], axis=1)
     return np.clip(out, -1, 1), {"codec": _ENCODER, "kbit_per_s_and_channel": value}
@@ -41,7 +41,7 @@ def _require_encoder() -> None:
     command = [media.ffmpeg_binary(), "-hide_banner", "-encoders"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if _ENCODER not in listed.split():
-        raise MediaError(f"this ffmpeg has no encoder '{_ENCODER}', which sound_codec needs: {media.ffmpeg_binary()}")
+        raise SetupError(f"this ffmpeg has no encoder '{_ENCODER}', which sound_codec needs: {media.ffmpeg_binary()}")
 
 
 def _coded(channel: Wave, rate: int, kbit: int) -> Wave:
