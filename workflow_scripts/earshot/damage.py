@@ -74,7 +74,8 @@ def _damaged(packet: av.Packet, rate: int, rng: np.random.Generator) -> av.Packe
     chances = rng.bit_generator.random_raw(-(-len(payload) // 2)).view(np.uint32)[: len(payload)]
     hit = np.flatnonzero(chances < 2**32 // rate)
     payload[hit] = rng.bit_generator.random_raw(len(hit)).astype(np.uint8)
-    copy = av.Packet(payload.tobytes())
+    copy = av.Packet(len(payload))  # with the padding that decoders read into; a packet made of bytes has none
+    copy.update(payload.tobytes())
     copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
     copy.is_keyframe = packet.is_keyframe
     return copy
