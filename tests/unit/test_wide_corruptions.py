@@ -12,7 +12,7 @@ from earshot.corruptions import bit_error, frame_rate
 from earshot.randomness import numpy_generator
 from helpers import moving_square
 
-PICTURES = np.load(Path(__file__).parents[1] / "golden" / "corruptions_wide" / "arrays.npz")
+PICTURES = np.load(Path(__file__).parents[1] / "golden" / "corruptions" / "arrays.npz")
 DETERMINISTIC = ["gaussian_blur", "brightness", "saturate", "pixelate"]
 RANDOM = ["speckle", "glass", "fog", "frost", "snow", "spatter", "elastic"]
 NOT_MONOTONE = {"saturate", "frost", "glass"}  # by our spec, section 11; so are the reference's own statistics

@@ -1,6 +1,6 @@
 """Contact sheets: what a corruption does to one clip, severities across and time down, so that a reader can judge by eye."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from earshot import contracts, media
-from earshot.corrupting import Corrupter
 from earshot.errors import MediaError
 from earshot.files import atomic_path, write_json
+from earshot.frames import Frames
 from earshot.synthesis import Task, corrupt_clip, task_of
 
 Frame = NDArray[np.uint8]
@@ -59,10 +59,7 @@ def sheet(row: Mapping[str, Any], task: Task) -> Frame:
 
 def _corrupted(row: dict[str, Any], task: Task, numbers: Sequence[int]) -> Mapping[int, Frame]:
     if task.kind == "apply":
-        path = Path(task.root, row["video"])
-        return Corrupter(task.recipe, row["clip_id"], row["frames"], row["fps"]).pick(
-            numbers, lambda wanted: media.read_frames(path, wanted)
-        )
+        return Frames(Path(task.root), task.recipe).read(row, numbers)
     with TemporaryDirectory() as folder:
         made = corrupt_clip(row, replace(task, out=folder))
         if not made["available"]:
@@ -78,8 +75,6 @@ def _thumbnail(frame: Frame) -> Frame:
 
 
 def _grid(lines: Sequence[Sequence[Frame]]) -> Frame:
-    def padded() -> Iterator[Frame]:
-        for line in lines:
-            yield np.concatenate([np.pad(cell, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for cell in line], axis=1)
-
-    return np.concatenate(list(padded()))[:-_GAP, :-_GAP]
+    gap = ((0, _GAP), (0, _GAP), (0, 0))
+    padded = [np.concatenate([np.pad(cell, gap, constant_values=255) for cell in line], axis=1) for line in lines]
+    return np.concatenate(padded)[:-_GAP, :-_GAP]

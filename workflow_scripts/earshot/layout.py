@@ -101,7 +101,7 @@ class Layout:
 
     def shards(self, wildcards: Any) -> list[str]:
         """The parts of a corrupted set that is made by several jobs."""
-        folder = f"{self.data}/{wildcards.dataset}-c/{wildcards.corruption}/{wildcards.severity}"
+        folder = self.folder_of_corrupted(wildcards)
         return [f"{folder}/clips-{number}.parquet" for number in range(self.config.corruption.shards)]
 
     def folder_of_corrupted(self, wildcards: Any) -> str:

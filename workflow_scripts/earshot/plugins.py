@@ -5,6 +5,7 @@ Files are listed without being imported, so reading the Snakefile never imports 
 
 import ast
 import importlib
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -33,6 +34,7 @@ def check(kind: str, name: str) -> str:
     return name
 
 
+@cache  # corrupting asks for a plug-in many times a clip, and each check lists a folder
 def load(kind: str, name: str) -> ModuleType:
     """Import the plug-in module `earshot.<kind>.<name>`."""
     return importlib.import_module(f"earshot.{kind}.{check(kind, name)}")

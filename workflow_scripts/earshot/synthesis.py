@@ -98,7 +98,7 @@ def synthesize(clips: str, splits: Sequence[str], task: Task, workers: int, out:
 def _refuse_if_broken(rows: Sequence[Mapping[str, Any]], made: Sequence[Mapping[str, Any]]) -> None:
     """An error that no file explains, in every clip, is not one of the clips."""
     tried = [new for old, new in zip(rows, made, strict=True) if old["available"]]
-    if tried and all(_UNEXPECTED in row["problem"] for row in tried):
+    if tried and all(row["problem"].startswith(f"{row['corruption']}: {_UNEXPECTED} ") for row in tried):
         raise RuntimeError(f"none of {len(tried)} clips could be corrupted; {tried[0]['clip_id']}: {tried[0]['problem']}")
 
 
@@ -194,7 +194,7 @@ def _remarks(row: Mapping[str, Any], task: Task, made: media.Probe) -> Iterator[
 
 def _by_frames(row: dict[str, Any], task: Task, path: Path, source: media.Source, out: Path) -> dict[str, Any]:
     corrupter = Corrupter(task.recipe, row["clip_id"], row["frames"], row["fps"])
-    return _encoded(task, path, source, out, lambda frames: corrupter.stream(frames))
+    return _encoded(task, path, source, out, corrupter.stream)
 
 
 def _by_packets(row: dict[str, Any], task: Task, path: Path, source: media.Source, out: Path) -> dict[str, Any]:

@@ -16,7 +16,20 @@ import numpy as np
 from scipy import fft
 
 from earshot import media
-from earshot.corruptions._sound import Facts, Level, Signal, Wave, mean_square, mixed, normals, uniforms
+from earshot.corruptions import Corruption
+from earshot.corruptions._sound import (
+    SNR_DB,
+    Facts,
+    Level,
+    Signal,
+    Sound,
+    Wave,
+    guarded,
+    mean_square,
+    mixed,
+    normals,
+    uniforms,
+)  # fmt: skip
 from earshot.errors import MediaError, SetupError
 from earshot.files import sha256_of_file
 
@@ -26,6 +39,28 @@ READ_GAIN_DB: tuple[Level, ...] = (("gain", 1.0), ("gain", 2.0), ("gain", 4.0), 
 _STAND_IN_RMS = 0.1  # -20 dBFS, a usual level of recordings; matters under "gain" only
 
 StandIn = Callable[[int, np.random.Generator], Signal]
+
+
+def spec_of(title: str) -> Corruption:
+    """Facts about a corruption by a noise bed."""
+    return Corruption(
+        title,
+        family="sound",
+        unit="signal-to-noise ratio in dB; in preset read, gain of the recording in dB",
+        severities={"default": SNR_DB, "read": READ_GAIN_DB},
+        source="READ's audio corruptions; levels by ratio are ours",
+        randomness="noise",
+    )
+
+
+def sound_of(name: str, stand_in: StandIn) -> Sound:
+    """The `sound` of a plug-in: adds `name`.wav of the user's folder, or the stand-in, at ("snr", dB) or ("gain", dB)."""
+
+    @guarded
+    def sound(wave: Wave, rate: int, value: Level, rng: np.random.Generator, beds: str) -> tuple[Wave, Facts]:
+        return add_bed(wave, rate, value, rng, beds, name, stand_in)
+
+    return sound
 
 
 def add_bed(

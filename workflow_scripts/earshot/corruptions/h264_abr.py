@@ -6,6 +6,7 @@ included in the total. libx264's default preset, one thread, since its bytes dep
 """
 
 from earshot.corruptions import Corruption
+from earshot.corruptions._codecs import X264, held_to
 
 SPEC = Corruption(
     "H.264 at low bit rate",
@@ -18,12 +19,4 @@ SPEC = Corruption(
 
 def codec(value: int, bit_rate: int) -> dict[str, object]:
     """Options of ffmpeg's encoder for a source of `bit_rate`."""
-    target = max(1_000, bit_rate // value)  # libx264 counts in kbit/s and refuses 0
-    return {
-        "vcodec": "libx264",
-        "video_bitrate": target,
-        "maxrate": target,
-        "bufsize": target,
-        "threads": 1,
-        "pix_fmt": "yuv420p",
-    }
+    return {**X264, **held_to(max(1_000, bit_rate // value))}  # libx264 counts in kbit/s and refuses 0

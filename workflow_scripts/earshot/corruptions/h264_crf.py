@@ -6,6 +6,7 @@ its default preset, one thread, since its bytes depend on their number.
 """
 
 from earshot.corruptions import Corruption
+from earshot.corruptions._codecs import X264
 
 SPEC = Corruption(
     "H.264 at coarse quality",
@@ -18,4 +19,4 @@ SPEC = Corruption(
 
 def codec(value: int, bit_rate: int) -> dict[str, object]:
     """Options of ffmpeg's encoder; the source's bit rate does not matter."""
-    return {"vcodec": "libx264", "crf": value, "threads": 1, "pix_fmt": "yuv420p"}
+    return {**X264, "crf": value}

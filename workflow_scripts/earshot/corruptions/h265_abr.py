@@ -5,6 +5,7 @@ Kinetics-C); our spec, `corruptions.md` sections 2.11 and 9. Bit rates in bit/s,
 """
 
 from earshot.corruptions import Corruption
+from earshot.corruptions._codecs import X265, held_to
 
 SPEC = Corruption(
     "H.265 at low bit rate",
@@ -17,14 +18,4 @@ SPEC = Corruption(
 
 def codec(value: int, bit_rate: int) -> dict[str, object]:
     """Options of ffmpeg's encoder for a source of `bit_rate`."""
-    target = max(1, bit_rate // value)
-    return {
-        "vcodec": "libx265",
-        "video_bitrate": target,
-        "maxrate": target,
-        "bufsize": target,
-        # with a rate buffer and frame threads, libx265 gives other bytes on every run
-        "x265-params": "frame-threads=1:wpp=0:log-level=error",
-        "pix_fmt": "yuv420p",
-        "tag:v": "hvc1",
-    }
+    return {**X265, **held_to(max(1, bit_rate // value))}

@@ -6,6 +6,7 @@ preset.
 """
 
 from earshot.corruptions import Corruption
+from earshot.corruptions._codecs import X265
 
 SPEC = Corruption(
     "H.265 at coarse quality",
@@ -18,11 +19,4 @@ SPEC = Corruption(
 
 def codec(value: int, bit_rate: int) -> dict[str, object]:
     """Options of ffmpeg's encoder; the source's bit rate does not matter."""
-    return {
-        "vcodec": "libx265",
-        "crf": value,
-        # as for `h265_abr`: frame threads can change libx265's bytes from run to run
-        "x265-params": "frame-threads=1:wpp=0:log-level=error",
-        "pix_fmt": "yuv420p",
-        "tag:v": "hvc1",
-    }
+    return {**X265, "crf": value}

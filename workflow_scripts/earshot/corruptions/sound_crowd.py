@@ -9,25 +9,11 @@ speech.
 
 import numpy as np
 
-from earshot.corruptions import Corruption
-from earshot.corruptions._beds import CONTROL_RATE, READ_GAIN_DB, SECONDS, add_bed, band, filtered, shaped, slow, time
-from earshot.corruptions._sound import SNR_DB, Facts, Level, Signal, Wave, guarded, uniforms
+from earshot.corruptions._beds import CONTROL_RATE, SECONDS, band, filtered, shaped, slow, sound_of, spec_of, time
+from earshot.corruptions._sound import Signal, uniforms
 
-SPEC = Corruption(
-    "Crowd noise in the sound",
-    family="sound",
-    unit="signal-to-noise ratio in dB; in preset read, gain of the recording in dB",
-    severities={"default": SNR_DB, "read": READ_GAIN_DB},
-    source="READ's audio corruptions; levels by ratio are ours",
-    randomness="noise",
-)
+SPEC = spec_of("Crowd noise in the sound")
 _VOICE_RATE = 8_000  # Hz; voices hold nothing above half of it
-
-
-@guarded
-def sound(wave: Wave, rate: int, value: Level, rng: np.random.Generator, beds: str) -> tuple[Wave, Facts]:
-    """Add the noise to a wave (N, C) at ("snr", dB) or ("gain", dB)."""
-    return add_bed(wave, rate, value, rng, beds, "crowd", stand_in)
 
 
 def stand_in(rate: int, rng: np.random.Generator) -> Signal:
@@ -49,3 +35,6 @@ def _voice(hertz: float, start: float, rng: np.random.Generator) -> Signal:
 
 def _speech(frequency: Signal) -> Signal:
     return band(frequency, 200, 3500)
+
+
+sound = sound_of("crowd", stand_in)

@@ -8,24 +8,10 @@ The stand-in is a high-passed hiss that swells a little, and some 60 droplets a 
 
 import numpy as np
 
-from earshot.corruptions import Corruption
-from earshot.corruptions._beds import READ_GAIN_DB, SECONDS, add_bed, band, filtered, shaped, slow
-from earshot.corruptions._sound import SNR_DB, Facts, Level, Signal, Wave, guarded, uniforms
+from earshot.corruptions._beds import SECONDS, band, filtered, shaped, slow, sound_of, spec_of
+from earshot.corruptions._sound import Signal, uniforms
 
-SPEC = Corruption(
-    "Rain in the sound",
-    family="sound",
-    unit="signal-to-noise ratio in dB; in preset read, gain of the recording in dB",
-    severities={"default": SNR_DB, "read": READ_GAIN_DB},
-    source="READ's audio corruptions; levels by ratio are ours",
-    randomness="noise",
-)
-
-
-@guarded
-def sound(wave: Wave, rate: int, value: Level, rng: np.random.Generator, beds: str) -> tuple[Wave, Facts]:
-    """Add the noise to a wave (N, C) at ("snr", dB) or ("gain", dB)."""
-    return add_bed(wave, rate, value, rng, beds, "rain", stand_in)
+SPEC = spec_of("Rain in the sound")
 
 
 def stand_in(rate: int, rng: np.random.Generator) -> Signal:
@@ -36,3 +22,6 @@ def stand_in(rate: int, rng: np.random.Generator) -> Signal:
     low = min(1500, rate / 6)  # keeps a band at low sampling rates
     hiss = shaped(rate, rng, lambda f: band(f, low, 12_000))
     return hiss * (1 + 0.15 * slow(rate, rng, 0.1, 1)) + 0.7 * filtered(clicks, rate, lambda f: band(f, low / 1.5, 2.5 * low))
+
+
+sound = sound_of("rain", stand_in)

@@ -8,24 +8,10 @@ The stand-in is four claps with sharp onset and long decay, made of noise below 
 
 import numpy as np
 
-from earshot.corruptions import Corruption
-from earshot.corruptions._beds import READ_GAIN_DB, SECONDS, add_bed, age, band, shaped, slow
-from earshot.corruptions._sound import SNR_DB, Facts, Level, Signal, Wave, guarded, uniforms
+from earshot.corruptions._beds import SECONDS, age, band, shaped, slow, sound_of, spec_of
+from earshot.corruptions._sound import Signal, uniforms
 
-SPEC = Corruption(
-    "Thunder in the sound",
-    family="sound",
-    unit="signal-to-noise ratio in dB; in preset read, gain of the recording in dB",
-    severities={"default": SNR_DB, "read": READ_GAIN_DB},
-    source="READ's audio corruptions; levels by ratio are ours",
-    randomness="noise",
-)
-
-
-@guarded
-def sound(wave: Wave, rate: int, value: Level, rng: np.random.Generator, beds: str) -> tuple[Wave, Facts]:
-    """Add the noise to a wave (N, C) at ("snr", dB) or ("gain", dB)."""
-    return add_bed(wave, rate, value, rng, beds, "thunder", stand_in)
+SPEC = spec_of("Thunder in the sound")
 
 
 def stand_in(rate: int, rng: np.random.Generator) -> Signal:
@@ -36,3 +22,6 @@ def stand_in(rate: int, rng: np.random.Generator) -> Signal:
         loudness += (0.3 + level) * (1 - np.exp(-since / 0.03)) * np.exp(-since / (0.5 + 1.5 * decay))
     rolling = 1 + 0.4 * slow(rate, rng, 1, 8)
     return loudness * rolling * shaped(rate, rng, lambda f: band(f, 20, 120) / np.sqrt(1 + f / 40))
+
+
+sound = sound_of("thunder", stand_in)

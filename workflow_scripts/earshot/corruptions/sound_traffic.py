@@ -8,24 +8,10 @@ The stand-in is a low rumble, and the louder and brighter noise of tyres of vehi
 
 import numpy as np
 
-from earshot.corruptions import Corruption
-from earshot.corruptions._beds import READ_GAIN_DB, SECONDS, add_bed, age, band, shaped
-from earshot.corruptions._sound import SNR_DB, Facts, Level, Signal, Wave, guarded, uniforms
+from earshot.corruptions._beds import SECONDS, age, band, shaped, sound_of, spec_of
+from earshot.corruptions._sound import Signal, uniforms
 
-SPEC = Corruption(
-    "Traffic noise in the sound",
-    family="sound",
-    unit="signal-to-noise ratio in dB; in preset read, gain of the recording in dB",
-    severities={"default": SNR_DB, "read": READ_GAIN_DB},
-    source="READ's audio corruptions; levels by ratio are ours",
-    randomness="noise",
-)
-
-
-@guarded
-def sound(wave: Wave, rate: int, value: Level, rng: np.random.Generator, beds: str) -> tuple[Wave, Facts]:
-    """Add the noise to a wave (N, C) at ("snr", dB) or ("gain", dB)."""
-    return add_bed(wave, rate, value, rng, beds, "traffic", stand_in)
+SPEC = spec_of("Traffic noise in the sound")
 
 
 def stand_in(rate: int, rng: np.random.Generator) -> Signal:
@@ -37,3 +23,6 @@ def stand_in(rate: int, rng: np.random.Generator) -> Signal:
     rumble = shaped(rate, rng, lambda f: band(f, 30, 150) / np.sqrt(1 + f / 50))
     tyres = shaped(rate, rng, lambda f: band(f, 80, 700))
     return 0.5 * rumble + swells * (0.7 * rumble + tyres)
+
+
+sound = sound_of("traffic", stand_in)
