@@ -14,7 +14,10 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "workflow_scripts").glob("*.py"))
 RULES = {match for file in (ROOT / "rules").glob("*.smk") for match in re.findall(r"^rule (\w+):", file.read_text(), re.M)}
 # packages as they are imported, by the name under which they are installed
-IMPORTED_AS = {"ffmpeg": "ffmpeg-python", "imageio_ffmpeg": "imageio-ffmpeg", "yaml": "pyyaml", "PIL": "pillow"}
+IMPORTED_AS = {
+    "ffmpeg": "ffmpeg-python", "huggingface_hub": "huggingface-hub", "imageio_ffmpeg": "imageio-ffmpeg", "yaml": "pyyaml",
+    "PIL": "pillow",
+}  # fmt: skip
 
 
 def lock():

@@ -1,0 +1,65 @@
+"""Label spaces: the classes of a model's outputs in order, their identity, and where the classes of another are in them."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from earshot.files import fingerprint
+
+_LISTS = Path(__file__).parent / "classes"
+
+
+class LabelSpaceError(ValueError):
+    """Classes that cannot be read or do not match."""
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Names in the order of a model's outputs, and for each the names it also goes by."""
+
+    names: tuple[str, ...]
+    also: tuple[tuple[str, ...], ...]
+
+    def positions(self, wanted: Sequence[str]) -> list[int]:
+        """The output of each wanted class; case, underscores and hyphens do not count.
+
+        Raises LabelSpaceError that lists the classes that are not there.
+        """
+        places = {plain(name): i for i, others in enumerate(self.also) for name in others}
+        places |= {plain(name): i for i, name in enumerate(self.names)}  # a class's own name goes before another's alias
+        absent = [name for name in wanted if plain(name) not in places]
+        if absent:
+            raise LabelSpaceError(f"{len(absent)} of {len(wanted)} classes are not in the label space: {', '.join(absent)}")
+        return [places[plain(name)] for name in wanted]
+
+
+def identity(names: Sequence[str]) -> str:
+    """The id of a label space: its length and a fingerprint of its names in order."""
+    return f"{len(names)}-{fingerprint(list(names))[:12]}"
+
+
+def plain(name: str) -> str:
+    """A name without what spellings differ in."""
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
+
+
+def available() -> list[str]:
+    """Label spaces that come with the library."""
+    return sorted(path.stem for path in _LISTS.glob("*.csv"))
+
+
+def read(name: str) -> LabelSpace:
+    """A label space of the library by name, or a user's CSV of `index,name` by path; raises LabelSpaceError."""
+    path = Path(name) if name.endswith(".csv") else _LISTS / f"{name}.csv"
+    if not path.is_file():
+        raise LabelSpaceError(f"no label space '{name}'; give a CSV file of index,name or one of: {', '.join(available())}")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if not {"index", "name"} <= set(reader.fieldnames or ()):
+            raise LabelSpaceError(f"{path}: expected the columns index, name; the header is {reader.fieldnames}")
+        rows = {row["index"]: (row["name"], tuple(filter(None, (row.get("also") or "").split("|")))) for row in reader}
+    order = [str(i) for i in range(len(rows))]
+    if set(order) != set(rows):
+        raise LabelSpaceError(f"{path}: the index must count from 0 without gaps and repeats")
+    return LabelSpace(tuple(rows[i][0] for i in order), tuple(rows[i][1] for i in order))
