@@ -16,12 +16,14 @@ include: "rules/common.smk"
 include: "rules/datasets.smk"
 include: "rules/corruptions.smk"
 include: "rules/audio.smk"
+include: "rules/backbones.smk"
 include: "rules/adaptation.smk"
 include: "rules/results.smk"
 
 
 localrules:
     all,
+    fetch_checkpoint,
     log_to_mlflow,
 
 

@@ -1,71 +1,12 @@
-# Source models, their statistics, and adaptation at test time.
-
-
-rule train_source:  # on the clean training split; a killed job goes on from its last epoch
-    input:
-        clips="<data>/{dataset}/clips.parquet",
-        classes="<data>/{dataset}/classes.parquet",
-    output:
-        weights="<data>/weights/{backbone}/{dataset}.safetensors",
-        training="<results>/training/{backbone}/{dataset}.parquet",
-    log:
-        "<logs>/train_source/{dataset}/{backbone}.log",
-    benchmark:
-        "<benchmarks>/train_source/{dataset}/{backbone}.tsv"
-    priority: 10  # everything waits for it
-    conda:
-        "../envs/torch.yaml"
-    threads: CONFIG.runtime.training_threads
-    resources:
-        gpu=1,
-        mem_mb=16_000,
-        runtime=480,
-    params:
-        plugin=AT.backbone_plugin,
-        hyper=AT.backbone_training,
-        root=AT.dataset_root,
-        seed=CONFIG.seed,
-        runtime=CONFIG.runtime.model_dump(),
-        code=AT.code("training:train", "backbones.{backbone}"),
-    script:
-        "../workflow_scripts/train_source.py"
-
-
-rule compute_statistics:
-    input:
-        clips="<data>/{dataset}/clips.parquet",
-        classes="<data>/{dataset}/classes.parquet",
-        weights="<data>/weights/{backbone}/{dataset}.safetensors",
-    output:
-        statistics="<results>/source_statistics/{dataset}/{backbone}.safetensors",
-    log:
-        "<logs>/compute_statistics/{dataset}/{backbone}.log",
-    benchmark:
-        "<benchmarks>/compute_statistics/{dataset}/{backbone}.tsv"
-    priority: 10
-    conda:
-        "../envs/torch.yaml"
-    threads: CONFIG.runtime.training_threads
-    resources:
-        gpu=1,
-        mem_mb=16_000,
-        runtime=120,
-    params:
-        plugin=AT.backbone_plugin,
-        root=AT.dataset_root,
-        batch=32,
-        runtime=CONFIG.runtime.model_dump(),
-        code=AT.code("statistics:compute", "backbones.{backbone}"),
-    script:
-        "../workflow_scripts/compute_statistics.py"
+# Adaptation at test time.
 
 
 rule try_hyper:  # a grid on held-out clips under one corruption; the test split is never looked at
     input:
         clips=AT.tuning_clips,
         classes="<data>/{dataset}/classes.parquet",
-        weights="<data>/weights/{backbone}/{dataset}.safetensors",
-        statistics="<results>/source_statistics/{dataset}/{backbone}.safetensors",
+        weights=AT.source_weights,
+        statistics=AT.cell_statistics,
         audio_scores=AT.audio_scores,
         label_map=AT.label_map,
     output:
@@ -109,8 +50,8 @@ rule adapt_clips:  # one job a cell: every method and seed of the experiment ove
     input:
         clips=AT.cell_clips,
         classes="<data>/{dataset}/classes.parquet",
-        weights="<data>/weights/{backbone}/{dataset}.safetensors",
-        statistics="<results>/source_statistics/{dataset}/{backbone}.safetensors",
+        weights=AT.source_weights,
+        statistics=AT.cell_statistics,
         audio_scores=AT.audio_scores,
         label_map=AT.label_map,
         tuned=AT.tuned,

@@ -20,6 +20,7 @@ wildcard_constraints:
     corruption="[a-z0-9_]+",
     severity="[0-5]",
     experiment="|".join(CONFIG.experiments),
+    checkpoint="|".join(CONFIG.checkpoints) or "none",
     audio_model="|".join(CONFIG.audio_models) or "none",
 
 

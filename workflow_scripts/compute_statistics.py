@@ -14,7 +14,7 @@ with job_log(snakemake.log[0]):
         classes=snakemake.input.classes,
         weights_path=snakemake.input.weights,
         root=snakemake.params.root,
-        plugin=snakemake.params.plugin,
+        backbone=snakemake.params.backbone,
         runtime=snakemake.params.runtime,
         batch=snakemake.params.batch,
         out=snakemake.output.statistics,

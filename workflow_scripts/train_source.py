@@ -10,14 +10,18 @@ if TYPE_CHECKING:
 
 with job_log(snakemake.log[0]):
     training.train(
-        clips=snakemake.input.clips,
-        classes=snakemake.input.classes,
-        root=snakemake.params.root,
-        plugin=snakemake.params.plugin,
-        hyper=snakemake.params.hyper,
-        seed=snakemake.params.seed,
-        runtime=snakemake.params.runtime,
-        code=snakemake.params.code,
+        training.Inputs(
+            clips=snakemake.input.clips,
+            classes=snakemake.input.classes,
+            root=snakemake.params.root,
+            manifest=str(snakemake.input.get("manifest") or ""),
+            backbone=snakemake.params.backbone,
+            fit=snakemake.params.fit,
+            hyper=snakemake.params.hyper,
+            seed=snakemake.params.seed,
+            runtime=snakemake.params.runtime,
+            code=snakemake.params.code,
+        ),
         weights_out=snakemake.output.weights,
         metrics_out=snakemake.output.training,
     )

@@ -9,7 +9,7 @@ import hashlib
 import numpy as np
 import torch
 
-_HEAD_GAIN = {"new_fc.weight": 8.0}
+_HEAD_GAIN = {"new_fc.weight": 8.0, "cls_head.fc_cls.weight": 2.0}
 
 
 def generator(name):
@@ -21,27 +21,30 @@ def normal(name, shape):
     return generator(name).standard_normal(shape).astype(np.float32)
 
 
-def state_dict(template):
-    """Fill a state dict (name -> tensor) by name; counters stay as they are."""
+def checkpoint(entries):
+    """A published checkpoint by (key, shape, kind), filled by name; what its model makes itself is left as zeros."""
+    shapes = {name: tuple(shape) for name, shape, _ in entries}
     norms = {
         n.rpartition(".")[0]
-        for n, t in template.items()
-        if n.endswith("running_mean") or (n.endswith("weight") and t.dim() == 1)
+        for n, shape in shapes.items()
+        if n.endswith("running_mean") or (n.endswith("weight") and len(shape) == 1)
     }
-    return {name: _tensor(name, tensor, norms) for name, tensor in template.items()}
+    return {name: _tensor(name, shape, norms) for name, shape in shapes.items()}
 
 
-def _tensor(name, tensor, norms):
+def _tensor(name, shape, norms):
     module, _, leaf = name.rpartition(".")
-    if leaf == "num_batches_tracked":
-        return tensor
-    z = generator(name).standard_normal(tuple(tensor.shape))
+    if leaf in ("num_batches_tracked", "relative_position_index"):
+        return torch.zeros(shape, dtype=torch.int64)
+    z = generator(name).standard_normal(shape)
     if leaf == "running_var":
         z = np.exp(0.1 * z)
+    elif leaf == "relative_position_bias_table":
+        z = 0.2 * z
     elif leaf == "weight" and module in norms:
         z = 1 + 0.05 * z
     elif leaf == "weight":
-        z = _HEAD_GAIN.get(name, 1.0) * z / np.sqrt(float(np.prod(tensor.shape[1:])))
+        z = _HEAD_GAIN.get(name, 1.0) * z / np.sqrt(float(np.prod(shape[1:])))
     else:  # biases and running means
         z = 0.05 * z
     return torch.from_numpy(np.asarray(z, np.float32))

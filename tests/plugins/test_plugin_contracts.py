@@ -1,6 +1,7 @@
 """Every present and future plug-in keeps the contract of its kind."""
 
 import copy
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from earshot import adaptation, corruptions, plugins
 from earshot.adaptation import Clip, Context, Evidence
+from earshot.backbones import WeightsError
 from earshot.moments import recorded
 from earshot.randomness import numpy_generator
 
@@ -118,27 +120,100 @@ def test_corruption_that_is_an_encoder(name):
 @pytest.fixture(scope="module")
 def small():
     torch.manual_seed(0)
-    return plugins.load("backbones", "tanet_small").build(CLASSES).eval()
+    module = plugins.load("backbones", "tanet_small")
+    return module.build(CLASSES, module.Options()).eval()
+
+
+@pytest.fixture(scope="module", params=plugins.available("backbones"))
+def backbone(request):
+    module = plugins.load("backbones", request.param)
+    options = module.tiny()
+    torch.manual_seed(0)
+    return module, options, module.build(CLASSES, options).eval()
+
+
+def batch(module, options, clips=1):
+    spec = module.spec(options)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(clips, 3, spec.frames, spec.size, spec.size, generator=generator)
+
+
+def test_backbone_maps_clips_to_logits_by_way_of_features(backbone):
+    module, options, model = backbone
+    with torch.no_grad():
+        logits, features = model(batch(module, options)), model.features(batch(module, options))
+        assert logits.shape == (1, CLASSES)
+        assert features.dim() == 2
+        torch.testing.assert_close(model.head(features), logits)
+    assert isinstance(model.head, torch.nn.Linear)
+
+
+def test_backbone_is_the_same_each_time_and_clip_by_clip(backbone):
+    module, options, model = backbone
+    clips = batch(module, options, clips=2)
+    with torch.no_grad():
+        together = model(clips)
+        assert torch.equal(together, model(clips))
+        torch.testing.assert_close(together[1:], model(clips[1:]), atol=1e-4, rtol=1e-4)
+
+
+def test_backbone_layers_for_alignment_run(backbone):
+    module, options, model = backbone
+    layers, candidates = module.aligned_layers(model), module.candidate_layers(model)
+    assert layers and set(layers) < set(candidates)
+    with recorded(model, candidates) as seen, torch.no_grad():
+        model(batch(module, options))
+    assert set(layers) <= set(seen)
+    for name in layers:
+        assert seen[name][0].shape == model.get_submodule(name).weight.shape
+
+
+def test_backbone_imports_strictly(backbone):
+    module, _, model = backbone
+    state = model.state_dict()
+    imported = module.import_weights({f"module.{k}": v for k, v in state.items()}, model)
+    assert set(imported) == set(state)
+    model.load_state_dict(imported)
+    first = next(key for key in state if key.endswith("weight"))
+    lacking = {key: value for key, value in state.items() if key != first}
+    with pytest.raises(WeightsError, match=f"missing {re.escape(first)}"):
+        module.import_weights(lacking, model)
+    with pytest.raises(WeightsError, match=r"surplus .*sur\.plus"):
+        module.import_weights({**state, "sur.plus": torch.zeros(1)}, model)
+    with pytest.raises(WeightsError, match=r"shapes .*\(1, 1, 1\), not"):
+        module.import_weights({**state, first: torch.zeros(1, 1, 1)}, model)
+
+
+def test_backbone_refuses_options_that_it_does_not_have(backbone):
+    module, *_ = backbone
+    with pytest.raises(ValueError, match="colour"):
+        module.Options(colour="red")
+
+
+def test_backbone_spec_is_whole(backbone):
+    module, *_ = backbone
+    for options in (module.Options(), module.tiny()):
+        spec = module.spec(options)
+        assert spec.title and spec.source and spec.frames > 0
+        assert min(spec.resize if isinstance(spec.resize, tuple) else (spec.resize,)) >= spec.size
 
 
 @pytest.mark.parametrize("name", plugins.available("backbones"))
-def test_backbone(name):
-    module = plugins.load("backbones", name)
-    model = module.build(CLASSES).eval()
-    size = min(module.SPEC.size, 64)
-    with torch.no_grad():
-        logits = model(torch.zeros(1, 3, module.SPEC.frames, size, size))
-    assert logits.shape == (1, CLASSES)
-    layers, candidates = module.aligned_layers(model), module.candidate_layers(model)
-    assert layers and set(layers) <= set(candidates)
-    with recorded(model, layers) as seen, torch.no_grad():
-        model(torch.zeros(1, 3, module.SPEC.frames, size, size))
-    assert list(seen) == layers
-    state = model.state_dict()
-    assert set(module.import_weights({f"module.{k}": v for k, v in state.items()})) == set(state)
-    state.pop(next(iter(state)))
-    with pytest.raises(ValueError, match="missing"):
-        module.import_weights({**state, "surplus": torch.zeros(1)})
+def test_backbone_is_adapted_by_vitta(name):
+    """Every backbone takes a ViTTA step: its statistics have gradients, its late layers move, its answer changes."""
+    module, vitta = plugins.load("backbones", name), plugins.load("methods", "vitta")
+    options = module.tiny()
+    torch.manual_seed(0)
+    model = module.build(CLASSES, options).eval()
+    layers = module.aligned_layers(model)
+    widths = {name: len(model.get_submodule(name).weight) for name in layers}
+    context = Context({name: (torch.zeros(width), torch.ones(width)) for name, width in widths.items()})
+    views = batch(module, options, clips=2)
+    before = model(views[:1]).detach()
+    method = vitta.Method(model, vitta.Hyper(lr=1e-3, adapt_dropout="off"), context)
+    outcome = method.adapt(Clip(views, views[:1]))
+    assert outcome.logits.isfinite().all() and outcome.loss_first > 0
+    assert not torch.equal(outcome.logits, before[0])
 
 
 def clips(n=3):
@@ -227,7 +302,7 @@ def test_a_clip_that_cannot_be_read_costs_only_itself(small, context):
 
 def test_non_finite_logits_are_no_prediction(small, context):
     broken = copy.deepcopy(small)
-    broken.new_fc.bias.data.fill_(float("nan"))
+    broken.head.bias.data.fill_(float("nan"))
     outcomes = stream("source", broken, context)
     assert outcomes == ["non-finite logits"] * 3
 

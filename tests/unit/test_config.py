@@ -51,6 +51,16 @@ def change(values, path, value):
         ("corruption.position", "online", r"it needs `materialise: false`"),
         ("corruption.encode", {"codec": "h266"}, r"corruption.encode.codec: .*\(given: 'h266'\)"),
         ("corruption.shards", 0, r"corruption.shards: .* \(given: 0\)"),
+        ("backbones", {}, r"backbone 'tanet_small' has no weights for dataset 'demo': .* `scratch` .*fit: none \| head"),
+        ("backbones.tanet_small.weights", "imagenet", r"`weights` is `random`, `scratch`, or a section"),
+        ("backbones.tanet_small.weights", {"checkpoint": "k400"}, r"unknown checkpoint 'k400'; available: none"),
+        ("backbones.tanet_small.weights", {"random": True, "fit": "all"}, r"takes neither a checkpoint nor training"),
+        ("backbones.tanet_small.weights", {"fit": "head"}, r"without a checkpoint there is nothing to keep"),
+        ("backbones.tanet_small.weights_of", {"ucf": "random"}, r"weights_of: unknown dataset 'ucf'; available: demo"),
+        ("checkpoints", {"a": {}}, r"exactly one of path, url, hub, torchvision; given: none"),
+        ("checkpoints", {"a": {"path": "x", "hub": "y/z"}}, r"exactly one of .*; given: path, hub"),
+        ("checkpoints", {"a": {"url": "https://a.example/w"}}, r"a checkpoint from a URL needs its `sha256`"),
+        ("protocol.view_sampling", "even", r"protocol.view_sampling: .*'uniform_equidist'"),
         ("label_maps", {}, r"no label map from audio model 'demo_tagger' to dataset 'demo'"),
     ],
 )
@@ -63,6 +73,12 @@ def test_a_mistake_is_named_with_the_way_out(values, path, value, message):
 def test_a_wrong_override_lists_the_legal_ones(values):
     values["methods"] = {"slow": {"plugin": "tent", "hyper": {"learning_rate": 1}}}
     with pytest.raises(ConfigError, match=r"methods.slow.hyper: learning_rate.*Legal keys: lr, steps, input"):
+        checks.check(load(values))
+
+
+def test_wrong_options_of_a_backbone_list_the_legal_ones(values):
+    values["backbones"]["big"] = {"plugin": "video_swin", "options": {"size": "huge"}}
+    with pytest.raises(ConfigError, match=r"backbones.big.options: size.*Legal keys: variant, frames"):
         checks.check(load(values))
 
 

@@ -11,7 +11,7 @@ from earshot.corrupting import Corrupter, Recipe
 from earshot.loading import ClipLoader, FrameCache
 from helpers import moving_square
 
-SPEC = tanet_small.SPEC
+SPEC = tanet_small.spec(tanet_small.Options())
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def clips(tmp_path_factory):
 
 
 def load(table, root, row, seed=0):
-    loader = ClipLoader.of_corrupted(str(table), str(root), SPEC, FrameCache(100), "cpu", 2, 0)
+    loader = ClipLoader.of_corrupted(str(table), str(root), SPEC, FrameCache(100), "cpu")
     return loader.load(row, seed), loader.evaluation(row)
 
 
@@ -41,8 +41,8 @@ def test_online_corruption_comes_after_the_crop(clips, tmp_path):
     row = make(clips, tmp_path, "gauss", materialise=False, position="online", preset="ame")[0]
     clip, evaluation = load(tmp_path / "clips.parquet", clips, row)
     assert clip.views.shape == (2, 3, SPEC.frames, SPEC.size, SPEC.size)
-    number = int(sampling.uniform(20, SPEC.frames)[3])
-    frame = transforms.resize_and_crop(media.read_frames(clips / "a.mp4", [number])[number], SPEC.resize, SPEC.size)
+    number = int(sampling.evaluation("uniform", 20, SPEC.frames)[0, 3])
+    frame = transforms.resize_and_crop(media.read_frames(clips / "a.mp4", [number])[number], SPEC)
     expected = Corrupter(Recipe("gauss", 5, "ame", "per_frame", 0), "a", 20, 16.0).frame(number, frame)
     tensor = torch.from_numpy(np.ascontiguousarray(expected)).permute(2, 0, 1)[:, None]
     assert torch.equal(evaluation[0, :, 3], transforms.normalise(tensor, SPEC.mean, SPEC.std)[:, 0])

@@ -2,11 +2,14 @@
 
 import shutil
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from checkout import Checkout
+from safetensors.torch import load_file
 
-from earshot import contracts, media
+from earshot import contracts, media, tables, weights
 
 
 def test_everything_is_made(finished):
@@ -169,6 +172,69 @@ def test_corrupting_in_memory_predicts_what_lossless_files_do(finished, tmp_path
     assert (scores / "demo-c/sound_wind/3/demo_tagger.parquet").read_bytes() != (
         scores / "demo/demo_tagger.parquet"
     ).read_bytes()
+
+
+def test_published_weights_and_statistics_give_what_was_trained_here(finished, tmp_path):
+    """A checkpoint in the published layout, its classes in another order, and `.npy` statistics: the same predictions.
+
+    Beside it a linear head on that checkpoint's encoder, and random weights, whose results are marked wherever they appear.
+    """
+    copy = copy_of(finished, tmp_path / "copy")
+    facts = published_copy(copy.folder)
+    (copy.folder / "space.csv").write_text("index,name\n" + "\n".join(f"{i},{n}" for i, n in enumerate(facts["classes"][::-1])))
+    backbones = {
+        "published": {
+            "plugin": "tanet_small", "weights": {"checkpoint": "mine", "statistics": {"mean": "mean.npy", "var": "var.npy"}},
+        },
+        "probe": {
+            "plugin": "tanet_small", "weights": {"checkpoint": "mine", "fit": "head"}, "train": {"epochs": 2, "views": 1},
+        },
+        "guess": {"plugin": "video_swin", "options": {"variant": "mini", "frames": 8}, "weights": "random"},
+    }  # fmt: skip
+    common = {"datasets": ["demo"], "corruptions": ["contrast"], "seeds": [0], "clean": False}
+    values = {
+        **yaml.safe_load((copy.folder / "tests/config/tiny.yaml").read_text()),
+        "checkpoints": {"mine": {"path": "model.pth.tar", "classes": "space.csv"}},
+        "backbones": backbones,
+        "experiments": {
+            "known": {**common, "backbones": ["published"], "methods": ["source", "vitta"]},
+            "others": {**common, "backbones": ["probe", "guess"], "methods": ["source", "tent"]},
+        },
+        "targets": ["known", "others"],
+    }
+    copy.run(config=copy.write_config("published.yaml", values))
+    folder = copy.folder / "results"
+    cell = "demo/contrast-5"
+    ours = contracts.read(folder / f"predictions/known/{cell}/published.parquet", contracts.PREDICTIONS)
+    trained = contracts.read(folder / f"predictions/demo/{cell}/tanet_small.parquet", contracts.PREDICTIONS)
+    expected = [row for row in trained if row["method"] == "source" and row["seed"] == 0]
+    assert repr([row for row in ours if row["method"] == "source"]) == repr(expected)
+    known = contracts.facts_of(folder / f"predictions/known/{cell}/published.parquet")["weights"]
+    assert known["origin"] == "imported" and known["checkpoint"]["origin"] == "path model.pth.tar"
+    imported = load_file(folder / "source_statistics/demo/published.published.safetensors")
+    computed = load_file(folder / "source_statistics/demo/tanet_small.safetensors")
+    assert all(torch.equal(imported[name], computed[name]) for name in computed)
+    assert not list((folder / "source_statistics/demo").glob("guess*"))  # nobody asked for them
+    marked = {row["backbone"] for row in contracts.read(folder / "metrics/others.parquet", contracts.METRICS)}
+    assert marked == {"probe", "guess-random-weights"}
+    page = (folder / "reports/others.html").read_text()
+    assert "guess-random-weights" in page and tables.NO_RESULT in page
+
+
+def published_copy(folder):
+    """Write a run's source model and statistics as their authors would have published them."""
+    path = folder / "data/weights/tanet_small/demo/trained.safetensors"
+    state, facts = load_file(path), weights.facts_of(path)
+    state |= {name: state[name].flip(0) for name in ("head.weight", "head.bias")}
+    renamed = {f"module.{name.replace('head.', 'new_fc.')}": tensor for name, tensor in state.items()}
+    torch.save({"epoch": 1, "state_dict": renamed}, folder / "model.pth.tar")
+    path = folder / "results/source_statistics/demo/tanet_small.safetensors"
+    moments, layers = load_file(path), weights.facts_of(path)["layers"]
+    for kind in ("mean", "var"):
+        arrays = np.empty(len(layers), dtype=object)
+        arrays[:] = [moments[f"{name}.{kind}"].numpy() for name in layers]
+        np.save(folder / f"{kind}.npy", arrays, allow_pickle=True)
+    return facts
 
 
 def test_a_users_folder_with_everything_that_goes_wrong(finished, zoo, tmp_path):

@@ -18,7 +18,8 @@ def check(config: Config) -> int:
         done += 1
     for name, backbone in config.backbones.items():
         overrides(training.Hyper, backbone.train, f"backbones.{name}.train")
-        done += 1
+        overrides(plugins.load("backbones", backbone.plugin).Options, backbone.options, f"backbones.{name}.options")
+        done += 2
     for name, model in config.audio_models.items():
         overrides(plugins.load("audio_models", model.plugin).Hyper, model.hyper, f"audio_models.{name}.hyper")
         done += 1

@@ -77,10 +77,74 @@ class AudioModelConfig(_Section):
     hyper: dict[str, Any] = Field(default_factory=dict)
 
 
+class CheckpointConfig(_Section):
+    """A file of published weights. Exactly one of `path`, `url`, `hub` and `torchvision` says where it is."""
+
+    path: str = Field("", description="a local file or, for models with companions such as a tokenizer, a folder")
+    url: str = Field("", description="needs `sha256`")
+    hub: str = Field("", description="owner/name on the Hugging Face hub")
+    files: list[str] = Field(["model.safetensors"], description="of `hub`: the weights first, then their companions")
+    revision: str = Field("main", description="of `hub`: name a commit, so that the weights cannot change")
+    torchvision: str = Field("", description="e.g. R2Plus1D_18_Weights.KINETICS400_V1")
+    sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$", description="of the weights; recorded in any case")
+    classes: str = Field(
+        "", description="label space: a list in earshot/classes/, a CSV of index,name, or `dataset`: the dataset's in its order"
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        given = [name for name in ("path", "url", "hub", "torchvision") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of path, url, hub, torchvision; given: {', '.join(given) or 'none'}")
+        if self.url and not self.sha256:
+            raise ValueError("a checkpoint from a URL needs its `sha256`")
+        return self
+
+
+class StatisticsFiles(_Section):
+    """ViTTA's published source statistics: two `.npy` lists, one array for each layer."""
+
+    mean: str
+    var: str
+
+
+class WeightsConfig(_Section):
+    """Where a source model comes from: a checkpoint, and what is trained on the dataset's training split."""
+
+    checkpoint: Key | None = None
+    fit: Literal["none", "head", "all"] = Field(
+        "none", description="none: the checkpoint as it is; head: a linear head on its frozen encoder; all: everything"
+    )
+    random: bool = Field(False, description="random weights, untrained: for trying things out; every result is marked")
+    statistics: StatisticsFiles | None = Field(None, description="published ones; none: computed on the training split")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.random and (self.checkpoint or self.fit != "none"):
+            raise ValueError("`weights: random` takes neither a checkpoint nor training")
+        if not self.random and not self.checkpoint and self.fit != "all":
+            raise ValueError("without a checkpoint there is nothing to keep: `weights: scratch` trains everything")
+        return self
+
+
+def _spelt(value: Any) -> Any:
+    """The words `random` and `scratch` in place of a section."""
+    words = {"random": {"random": True}, "scratch": {"fit": "all"}}
+    if isinstance(value, str) and value not in words:
+        raise ValueError("`weights` is `random`, `scratch`, or a section with `checkpoint` and `fit`")
+    return words.get(value, value) if isinstance(value, str) else value
+
+
+Weights = Annotated[WeightsConfig, BeforeValidator(_spelt)]
+
+
 class BackboneConfig(_Section):
-    """A video classifier: a plug-in and overrides of how its source model is trained."""
+    """A video classifier: a plug-in, where its weights come from, and how they are trained if they are."""
 
     plugin: Annotated[Key, _plugin("backbones")]
+    options: dict[str, Any] = Field(default_factory=dict, description="the plug-in's own options, such as its size")
+    weights: Weights | None = Field(None, description="for every dataset without an entry in `weights_of`")
+    weights_of: dict[Key, Weights] = Field(default_factory=dict, description="by dataset")
     train: dict[str, Any] = Field(default_factory=dict, description="overrides of earshot.training.Hyper")
 
 
@@ -138,6 +202,14 @@ class Protocol(_Section):
     )
     order: Literal["shuffled", "listed"] = "shuffled"
     views: Annotated[int, Field(ge=1, le=16)] = 2
+    view_sampling: Literal["uniform_equidist", "uniform", "uniform_rand", "dense_equidist", "dense", "dense_rand", "random"] = (
+        Field("uniform_equidist", description="frames of the views that a method adapts on")
+    )
+    evaluation_sampling: Literal["uniform", "segments", "dense", "dense_interval"] | None = Field(
+        None, description="frames of the clips that are predicted; none: the backbone's own way"
+    )
+    evaluation_clips: Annotated[int, Field(ge=1, le=16)] = Field(1, description="clips whose logits are averaged")
+    evaluation_crops: Literal[1, 3] = Field(1, description="3: both ends and the centre of the long side")
     index_base: Literal[0, 1] = Field(0, description="1 reproduces the off-by-one of the reference's frame indices")
 
 
@@ -193,7 +265,9 @@ class Runtime(_Section):
     torch_threads: Annotated[int, Field(ge=1)] = 1
     training_threads: Annotated[int, Field(ge=1)] = 2
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    loading_threads: Annotated[int, Field(ge=1)] = Field(2, description="clips decoded ahead of training and statistics")
     frame_cache_mb: Annotated[int, Field(ge=0)] = Field(2048, description="decoded frames kept in memory between runs")
+    offline: bool = Field(False, description="download nothing: use what is there, or say what to put where")
 
 
 class Tracking(_Section):
@@ -233,6 +307,7 @@ class Config(_Section):
     label_maps: dict[Key, dict[Key, str]] = Field(
         default_factory=dict, description="dataset -> audio model -> reviewed JSON file, or its name in earshot/label_maps/"
     )
+    checkpoints: dict[Key, CheckpointConfig] = Field(default_factory=dict)
     backbones: dict[Key, BackboneConfig] = Field(default_factory=dict)
     methods: dict[Key, MethodConfig] = Field(default_factory=dict)
     corruption: Corruption = Corruption()
@@ -253,7 +328,8 @@ class Config(_Section):
             for method in experiment.methods:
                 self.method(method, where)
             for backbone in experiment.backbones:
-                self.backbone(backbone, where)
+                for dataset in experiment.datasets:
+                    self.weights(backbone, dataset, where)
             if experiment.audio_model is not None:
                 _known("audio model", experiment.audio_model, self.audio_models, where)
                 for dataset in experiment.datasets:
@@ -261,6 +337,12 @@ class Config(_Section):
             if experiment.tune:
                 for method in experiment.tune.grid:
                     _known("method", method, experiment.methods, f"{where}.tune.grid")
+        for name, spec in self.backbones.items():
+            for dataset in spec.weights_of:
+                _known("dataset", dataset, self.datasets, f"backbones.{name}.weights_of")
+            for given in (spec.weights, *spec.weights_of.values()):
+                if given and given.checkpoint:
+                    _known("checkpoint", given.checkpoint, self.checkpoints, f"backbones.{name}.weights")
         for name, model in self.audio_models.items():
             _known("sound bank", model.bank, self.sound_banks, f"audio_models.{name}")
         for section in ("sound_banks", "datasets"):
@@ -286,6 +368,18 @@ class Config(_Section):
             legal = sorted({*self.backbones, *plugins.available("backbones")})
             raise ValueError(f"{where}: unknown backbone '{name}'; available: {', '.join(legal)}")
         return BackboneConfig(plugin=name)
+
+    def weights(self, name: str, dataset: str, where: str = "backbones") -> WeightsConfig:
+        """Where a backbone's weights for a dataset come from; never random unless that is asked for."""
+        backbone = self.backbone(name, where)
+        found = backbone.weights_of.get(dataset, backbone.weights)
+        if found is None:
+            raise ValueError(
+                f"{where}: backbone '{name}' has no weights for dataset '{dataset}': say in `backbones:` where they come from, "
+                f"as {name}: {{plugin: {backbone.plugin}, weights: ...}} with `scratch` (train on the dataset), "
+                "{checkpoint: <a name in `checkpoints:`>, fit: none | head | all}, or `random` (untrained, marked)"
+            )
+        return found
 
     def label_map(self, dataset: str, audio_model: str) -> str:
         """The reviewed label map of a dataset and an audio model."""

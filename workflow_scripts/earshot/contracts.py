@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from earshot.files import atomic_path
 
 VERSION = "2"  # raised when the meaning of a column changes
+RANDOM_WEIGHTS = "-random-weights"  # ends a backbone's name in results of untrained weights; no name in a config can hold it
 
 
 class ContractError(ValueError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from earshot import digests, plugins
-from earshot.config import SOUND, Config, DatasetConfig, Experiment, reviewed_label_map
+from earshot.config import SOUND, Config, DatasetConfig, Experiment, WeightsConfig, reviewed_label_map
 from earshot.files import sha256_of_file
 from earshot.folders import listing
 
@@ -118,9 +118,62 @@ class Layout:
         """The plug-in behind a backbone's name."""
         return self.config.backbone(wildcards.backbone).plugin
 
+    def backbone(self, wildcards: Any) -> dict[str, Any]:
+        """The plug-in behind a backbone's name and its options."""
+        given = self.config.backbone(wildcards.backbone)
+        return {"plugin": given.plugin, "options": dict(sorted(given.options.items()))}
+
     def backbone_training(self, wildcards: Any) -> dict[str, Any]:
         """Overrides of how a backbone's source model is trained."""
         return dict(sorted(self.config.backbone(wildcards.backbone).train.items()))
+
+    def fit(self, wildcards: Any) -> str:
+        """What is trained of a source model: none, head or all."""
+        return self._weights(wildcards).fit
+
+    def source_weights(self, wildcards: Any) -> str:
+        """The file of a source model: trained here, or imported."""
+        how = "imported" if self._weights(wildcards).fit == "none" else "trained"
+        return f"{self.data}/weights/{wildcards.backbone}/{wildcards.dataset}/{how}.safetensors"
+
+    def checkpoint(self, wildcards: Any) -> dict[str, Any]:
+        """Where a checkpoint of the config comes from."""
+        return self.config.checkpoints[wildcards.checkpoint].model_dump()
+
+    def checkpoint_files(self, wildcards: Any) -> list[str]:
+        """The local files of a checkpoint, if it has any, so that a change of one is noticed."""
+        path = self.config.checkpoints[wildcards.checkpoint].path
+        if path and Path(path).is_dir():
+            return sorted(str(file) for file in Path(path).iterdir() if file.is_file())
+        return [path] if path else []
+
+    def checkpoint_folder(self, wildcards: Any) -> str:
+        """Where a checkpoint is downloaded to."""
+        return f"{self.data}/checkpoints/{wildcards.checkpoint}"
+
+    def manifest(self, wildcards: Any) -> str | list[str]:
+        """What says where the files of a source model's checkpoint are; nothing for one from scratch or at random."""
+        name = self._weights(wildcards).checkpoint
+        return f"{self.data}/checkpoints/{name}.json" if name else []
+
+    def statistics(self, wildcards: Any) -> str:
+        """The source statistics of a backbone: computed here, or published."""
+        kind = ".published" if self._weights(wildcards).statistics else ""
+        return f"{self.results}/source_statistics/{wildcards.dataset}/{wildcards.backbone}{kind}.safetensors"
+
+    def cell_statistics(self, wildcards: Any) -> str | list[str]:
+        """The source statistics of a cell, if one of its experiment's methods needs them."""
+        used = {run.plugin for run in self.config.runs(wildcards.experiment)}
+        needed = any(plugins.describe("methods", plugin)["needs_statistics"] for plugin in used)
+        return self.statistics(wildcards) if needed else []
+
+    def published_statistics(self, wildcards: Any) -> dict[str, str]:
+        """The files of a backbone's published statistics."""
+        given = self._weights(wildcards).statistics
+        return given.model_dump() if given else {}
+
+    def _weights(self, wildcards: Any) -> WeightsConfig:
+        return self.config.weights(wildcards.backbone, wildcards.dataset)
 
     def audio_plugin(self, wildcards: Any) -> str:
         """The plug-in behind an audio model's name."""
@@ -233,7 +286,7 @@ class Layout:
     def _cell(self, wildcards: Any, split: str) -> dict[str, Any]:
         return {
             "root": self._root(wildcards.dataset),
-            "backbone": self.backbone_plugin(wildcards),
+            "backbone": self.backbone(wildcards),
             "dataset": wildcards.dataset,
             "corruption": wildcards.corruption,
             "split": split,
@@ -280,7 +333,8 @@ class Layout:
     def trainings(self, wildcards: Any) -> list[str]:
         """The training tables of the source models and of the audio model of the wildcard's experiment."""
         spec = self.experiment(wildcards)
-        sources = [f"{self.results}/training/{b}/{d}.parquet" for d in spec.datasets for b in spec.backbones]
+        pairs = [(b, d) for d in spec.datasets for b in spec.backbones if self.config.weights(b, d).fit != "none"]
+        sources = [f"{self.results}/training/{b}/{d}.parquet" for b, d in pairs]
         return sources + ([f"{self.results}/training/audio/{spec.audio_model}.parquet"] if spec.audio_model else [])
 
     def tuning_trials(self, wildcards: Any) -> list[str]:

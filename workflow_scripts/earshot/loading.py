@@ -1,7 +1,11 @@
 """From rows of `clips.parquet` to model input: each needed frame is decoded once and kept while memory allows."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,17 +29,24 @@ class FrameCache:
         self.left = megabytes * 1_000_000
         self.held: dict[str, dict[int, Frame]] = {}
 
-    def frames(self, source: Frames, row: Mapping[str, Any], indices: Sequence[int]) -> Frame:
-        """The frames (T, H, W, 3) of a clip at `indices`; raises MediaError if the file cannot give them."""
+    def frames(self, source: Frames, row: Mapping[str, Any], indices: Sequence[int], ahead: bool = False) -> Frame:
+        """The frames (T, H, W, 3) of a clip at `indices`; raises MediaError if the file cannot give them.
+
+        `ahead`: all frames are decoded at once if there is room for them, because others will be asked for later.
+        """
         name = row["clip_id"]
         found = self.held.get(name)
         if found is None or not set(indices) <= set(found):
-            found = _complete(source.read(row, indices), indices)
+            wanted = range(row["frames"]) if ahead and self._has_room(row) else indices
+            found = _complete(source.read(row, wanted), wanted)
             size = sum(frame.nbytes for frame in found.values())
             if name not in self.held and size <= self.left:
                 self.held[name] = found
                 self.left -= size
         return np.stack([found[index] for index in indices])
+
+    def _has_room(self, row: Mapping[str, Any]) -> bool:
+        return 3 * row["frames"] * row["width"] * row["height"] <= self.left
 
 
 def _complete(found: dict[int, Frame], indices: Sequence[int]) -> dict[int, Frame]:
@@ -45,47 +56,115 @@ def _complete(found: dict[int, Frame], indices: Sequence[int]) -> dict[int, Fram
     return {index: found[min(index, last)] for index in set(indices)}
 
 
-class ClipLoader:
-    """Builds what a method sees of a clip: its evaluation clip and its augmented views, as one batch of decoded frames."""
+@dataclass(frozen=True)
+class Sampling:
+    """How clips are sampled from a video: see `earshot.sampling`. `evaluation` None is the backbone's own way."""
 
-    def __init__(self, spec: Backbone, source: Frames, cache: FrameCache, device: str, views: int, index_base: int = 0) -> None:
+    views: int = 2
+    view_style: sampling.ViewStyle = "uniform_equidist"
+    evaluation: sampling.EvaluationStyle | None = None
+    clips: int = 1
+    crops: int = 1
+    index_base: int = 0
+
+    @classmethod
+    def of(cls, protocol: Mapping[str, Any]) -> "Sampling":
+        """From the `protocol:` section of the config."""
+        return cls(
+            protocol["views"],
+            protocol["view_sampling"],
+            protocol["evaluation_sampling"],
+            protocol["evaluation_clips"],
+            protocol["evaluation_crops"],
+            protocol["index_base"],
+        )
+
+
+def in_order(loads: Iterable[Callable[[], Tensor]], threads: int) -> Iterator[Tensor | MediaError]:
+    """What each load gives, or why it cannot be read, in the order given; with `threads`, some are made ahead.
+
+    Decoding and resizing leave Python's lock alone, so threads do what processes would, without copies.
+    """
+
+    def result(load: Callable[[], Tensor]) -> Tensor | MediaError:
+        try:
+            return load()
+        except MediaError as error:
+            return error
+
+    if threads < 2:
+        yield from map(result, loads)
+        return
+    waiting = iter(loads)
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = deque(pool.submit(result, load) for load in islice(waiting, 2 * threads))
+        while ahead:
+            yield ahead.popleft().result()
+            ahead.extend(pool.submit(result, load) for load in islice(waiting, 1))
+
+
+class ClipLoader:
+    """Builds what a method sees of a clip: its evaluation clips and its augmented views, from frames decoded once."""
+
+    def __init__(self, spec: Backbone, source: Frames, cache: FrameCache, device: str, how: Sampling | None = None) -> None:
         self.spec, self.source, self.cache, self.device = spec, source, cache, device
-        self.views, self.index_base = views, index_base
+        self.how = how or Sampling()
+        self.style = self.how.evaluation or spec.sampling
+        if source.before:  # the frames are cut to size before they are corrupted
+            self.spec = replace(spec, resize=spec.size)
 
     @classmethod
     def of_corrupted(
-        cls, table: str, root: str, spec: Backbone, cache: FrameCache, device: str, views: int, index_base: int
+        cls, table: str, root: str, spec: Backbone, cache: FrameCache, device: str, how: Sampling | None = None
     ) -> "ClipLoader":
         """For the clips of a table of corrupted ones; `root` is the folder of the clean ones."""
-        before = partial(transforms.resize_and_crop, resize=spec.resize, size=spec.size)
-        return cls(spec, frames_of(table, root, before), cache, device, views, index_base)
+        return cls(spec, frames_of(table, root, partial(transforms.resize_and_crop, spec=spec)), cache, device, how)
 
     def load(self, row: Mapping[str, Any], seed: int, evidence: Evidence | None = None) -> Clip:
         """The clip of a row of `clips.parquet`; views depend only on (seed, clip id, view)."""
-        spec, n = self.spec, row["frames"]
-        middle = sampling.uniform(n, spec.frames, self.index_base)
-        spread = sampling.uniform_equidistant(n, spec.frames, self.views, self.index_base)
-        wanted, place = np.unique(np.concatenate([middle, spread.ravel()]), return_inverse=True)
-        frames = self.cache.frames(self.source, row, wanted.tolist())
-        height, width = frames.shape[1:3]
-        views = []
-        for view, picks in enumerate(place[spec.frames :].reshape(self.views, spec.frames)):
-            crop = transforms.random_crop(width, height, spec.size, numpy_generator("view", seed, row["clip_id"], view))
-            views.append(transforms.augmented_view(frames[picks], crop, spec.size))
-        evaluation = self._evaluation(frames[place[: spec.frames]])
-        return Clip(self._normalised(torch.stack(views)), self._normalised(evaluation[None]), evidence)
+        middle, spread = self._evaluation_indices(row["frames"]), self._view_indices(row, seed)
+        frames, (at_middle, at_spread) = self._frames(row, [middle, spread])
+        base = transforms.view_base(frames, self.spec)
+        generators = [numpy_generator("view", seed, row["clip_id"], view) for view in range(len(spread))]
+        crops = transforms.view_crops(base.shape[3], base.shape[2], self.spec, generators)
+        views = [transforms.cut(base[picks], crop, self.spec) for picks, crop in zip(at_spread, crops, strict=True)]
+        scaled = base if self.spec.crop == "resized" else None
+        evaluation = self._evaluation(frames, at_middle, scaled)
+        return Clip(self._normalised(torch.stack(views)), self._normalised(evaluation), evidence)
 
     def evaluation(self, row: Mapping[str, Any]) -> Tensor:
-        """The evaluation clip alone: (1, 3, T, size, size)."""
-        picks = sampling.uniform(row["frames"], self.spec.frames, self.index_base)
-        wanted, place = np.unique(picks, return_inverse=True)
-        frames = self.cache.frames(self.source, row, wanted.tolist())[place]
-        return self._normalised(self._evaluation(frames)[None])
+        """The evaluation clips alone: (clips x crops, 3, T, size, size)."""
+        frames, (places,) = self._frames(row, [self._evaluation_indices(row["frames"])])
+        return self._normalised(self._evaluation(frames, places))
 
-    def _evaluation(self, frames: Frame) -> Tensor:
-        """The centre of the frames; they are it already if they were cut before they were corrupted."""
-        resize = self.spec.size if self.source.before else self.spec.resize
-        return transforms.evaluation_view(frames, resize, self.spec.size)
+    def view(self, row: Mapping[str, Any], picks: Sequence[int], rng: np.random.Generator, flip: bool = False) -> Tensor:
+        """One augmented view (3, T, size, size) of given frames, mirrored if `flip` and a coin says so; for training."""
+        frames = self.cache.frames(self.source, row, picks, ahead=True)
+        base = transforms.view_base(frames, self.spec)
+        crop = transforms.view_crops(base.shape[3], base.shape[2], self.spec, [rng])[0]
+        view = transforms.cut(base, crop, self.spec)
+        return self._normalised(view.flip(-1) if flip and rng.random() < 0.5 else view)
+
+    def _evaluation_indices(self, n: int) -> sampling.Indices:
+        how = self.how
+        return sampling.evaluation(self.style, n, self.spec.frames, how.clips, how.index_base)
+
+    def _view_indices(self, row: Mapping[str, Any], seed: int) -> sampling.Indices:
+        rng, how = numpy_generator("frames", seed, row["clip_id"]), self.how
+        return sampling.views(how.view_style, row["frames"], self.spec.frames, how.views, rng, how.index_base)
+
+    def _frames(self, row: Mapping[str, Any], wanted: Sequence[sampling.Indices]) -> tuple[Frame, list[sampling.Indices]]:
+        """Each frame that any of `wanted` asks for, once, and the places of each there."""
+        union = np.unique(np.concatenate([indices.ravel() for indices in wanted]))
+        frames = self.cache.frames(self.source, row, union.tolist())
+        return frames, [np.searchsorted(union, indices) for indices in wanted]
+
+    def _evaluation(self, frames: Frame, places: sampling.Indices, scaled: Tensor | None = None) -> Tensor:
+        """Evaluation clips (clips x crops, 3, T, size, size) uint8 of frames, whose resized form may be known."""
+        used, at = np.unique(places, return_inverse=True)
+        base = transforms.resized(frames[used], self.spec) if scaled is None else scaled[used]
+        crops = transforms.evaluation_crops(base, self.spec.size, self.how.crops)
+        return torch.stack([crop[:, picks] for picks in at.reshape(places.shape) for crop in crops])
 
     def _normalised(self, views: Tensor) -> Tensor:
         return transforms.normalise(views.to(self.device), self.spec.mean, self.spec.std)

@@ -8,6 +8,7 @@ import importlib
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 KINDS = ("datasets", "corruptions", "backbones", "audio_models", "methods")
 _PACKAGE = Path(__file__).parent
@@ -40,11 +41,13 @@ def load(kind: str, name: str) -> ModuleType:
     return importlib.import_module(f"earshot.{kind}.{check(kind, name)}")
 
 
-def describe(kind: str, name: str) -> dict[str, str]:
-    """A plug-in's one-line summary and, for methods, when it predicts; read from its source, without importing it."""
+def describe(kind: str, name: str) -> dict[str, Any]:
+    """A plug-in's one-line summary and, for methods, when it predicts and what it needs; read without importing it."""
     tree = ast.parse((_PACKAGE / kind / f"{check(kind, name)}.py").read_text(encoding="utf-8"))
     summary = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
-    return {"plugin": name, "summary": summary, "predicts": str(_constants(tree).get("PREDICTS", ""))}
+    constants = _constants(tree)
+    needs = bool(constants.get("NEEDS_STATISTICS", False))
+    return {"plugin": name, "summary": summary, "predicts": str(constants.get("PREDICTS", "")), "needs_statistics": needs}
 
 
 def _constants(tree: ast.Module) -> dict[str, object]:

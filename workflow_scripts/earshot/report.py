@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from earshot import contracts
 from earshot.figures import GRID, INK, MUTED, dataset_of, label_of
 from earshot.scoring import ALL_SEEDS, CLEAN, MEAN
-from earshot.tables import DASH, About, Row, Table, build, groups, number, protocol_line
+from earshot.tables import DASH, NO_RESULT, About, Row, Table, build, groups, number, protocol_line, untrained
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAMES = {"vitta": "ViTTA", "source": "the unadapted model"}
@@ -220,6 +220,8 @@ def listener(metrics: Sequence[Row], about: About, dataset: str, backbone: str) 
 def headline(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> Headline:
     """What the numbers say about sound, whether it is a gain, a loss or neither."""
     where = f"{dataset}, {backbone}"
+    if untrained(backbone):
+        return Headline(NO_RESULT, "The config asks for `weights: random`.", "bad", where)
     method = listener(metrics, about, dataset, backbone)
     reference = next((r for r in ("vitta", "source") if find(metrics, "top1", dataset, backbone, r, MEAN)), "")
     gain = find(metrics, f"top1_gain_over_{reference}", dataset, backbone, method, MEAN) if method and reference else None

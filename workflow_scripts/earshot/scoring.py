@@ -116,6 +116,7 @@ def _refuse_mixtures(cells: Sequence[Cell]) -> None:
     """Raise ValueError if the files do not belong into one table."""
     methods = {method for cell in cells for method in cell.rows["method"].unique()}
     read: dict[tuple[str, str], Cell] = {}
+    models: dict[tuple[str, str], Cell] = {}
     places: dict[tuple[str, ...], Cell] = {}
     for cell in cells:
         first = cells[0]
@@ -125,6 +126,9 @@ def _refuse_mixtures(cells: Sequence[Cell]) -> None:
                     f"files of different {fact}s cannot share a table: {first.path} has {first.facts.get(fact)}, "
                     f"{cell.path} has {cell.facts.get(fact)}; delete the older predictions and run again"
                 )
+        same = models.setdefault(cell.group, cell)
+        if cell.facts.get("weights") != same.facts.get("weights"):
+            raise ValueError(f"{same.path} and {cell.path} were predicted with different weights of one backbone")
         missing = methods - set(cell.rows["method"].unique())
         if missing:
             raise ValueError(f"{cell.path}: no rows of method {', '.join(sorted(missing))}, which other files have")

@@ -4,19 +4,22 @@ Source: ViTTA (Lin et al., CVPR 2023), section 3.1; our spec, `tta.md` section 2
 the variances of batches, not the pooled one, so it depends on the batch size, which is stored.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from earshot import contracts, plugins, weights
+from earshot import contracts, plugins, published_statistics, weights
 from earshot.adaptation import Moments
 from earshot.errors import MediaError
+from earshot.files import fingerprint, sha256_of_file
 from earshot.frames import Frames
-from earshot.loading import ClipLoader, FrameCache
+from earshot.loading import ClipLoader, FrameCache, in_order
 from earshot.moments import recorded
 
 
@@ -39,29 +42,47 @@ def average(model: nn.Module, layers: Sequence[str], batches: Iterable[Tensor]) 
 
 
 def compute(
-    clips: str, classes: str, weights_path: str, root: str, plugin: str, runtime: dict[str, Any], batch: int, out: str
-) -> None:
-    """Write the source statistics of a backbone on the training split of a dataset."""
+    clips: str, classes: str, weights_path: str, root: str, backbone: Mapping[str, Any], runtime: dict[str, Any], batch: int,
+    out: str,
+) -> None:  # fmt: skip
+    """Write the source statistics of a backbone, a plug-in with its options, on the training split of a dataset."""
     weights.use_threads(runtime["training_threads"])
     device = weights.pick_device(runtime["device"])
     names = [row["name"] for row in contracts.read(classes, contracts.CLASSES)]
-    module = plugins.load("backbones", plugin)
-    model = weights.load_backbone(weights_path, plugin, names, device)
-    loader = ClipLoader(module.SPEC, Frames(Path(root)), FrameCache(0), device, views=1)
+    module = plugins.load("backbones", backbone["plugin"])
+    spec = weights.spec_of(**backbone)
+    model = weights.load_backbone(weights_path, **backbone, classes=names, device=device)
+    loader = ClipLoader(spec, Frames(Path(root)), FrameCache(0), device)
     rows = [r for r in contracts.read(clips, contracts.CLIPS) if r["split"] == "train" and r["available"]]
-    layers = module.candidate_layers(model)
-    found, seen = average(model, layers, _batches(loader, rows, batch))
+    found, seen = average(model, module.candidate_layers(model), _batches(loader, rows, batch, runtime["loading_threads"]))
+    listed = fingerprint([(row["clip_id"], row["sha256"]) for row in rows])
+    how = {"clips": seen, "batch": batch, "frames": spec.frames, "size": spec.size, "sampling": spec.sampling}
+    _write(found, module, model, {**how, "weights": sha256_of_file(weights_path), "clips_digest": listed}, out)
+
+
+def import_published(mean: str, var: str, backbone: Mapping[str, Any], classes: str, out: str) -> None:
+    """Write ViTTA's published source statistics, two `.npy` lists in the order of layers, by the layers' names."""
+    module = plugins.load("backbones", backbone["plugin"])
+    with torch.device("meta"):  # only names and widths are wanted
+        model = weights.build(**backbone, n_classes=len(contracts.read(classes, contracts.CLASSES)))
+    widths = {name: len(cast(Tensor, model.get_submodule(name).weight)) for name in module.candidate_layers(model)}
+    found = published_statistics.read(mean, var, widths)
+    _write(found, module, model, {"published": [sha256_of_file(path) for path in (mean, var)]}, out)
+
+
+def _write(found: Mapping[str, Moments], module: ModuleType, model: nn.Module, facts: Mapping[str, Any], out: str) -> None:
     tensors = {f"{name}.{kind}": t for name, pair in found.items() for kind, t in zip(("mean", "var"), pair, strict=True)}
-    weights.save(out, tensors, {"layers": layers, "clips": seen, "batch": batch, "aligned": module.aligned_layers(model)})
+    weights.save(out, tensors, {**facts, "layers": list(found), "aligned": module.aligned_layers(model)})
 
 
-def _batches(loader: ClipLoader, rows: Sequence[dict[str, Any]], size: int) -> Iterable[Tensor]:
+def _batches(loader: ClipLoader, rows: Sequence[dict[str, Any]], size: int, threads: int) -> Iterator[Tensor]:
     held = []
-    for row in rows:
-        try:
-            held.append(loader.evaluation(row))
-        except MediaError as error:
-            print(f"left out of the statistics: {row['clip_id']}: {error}")
+    loads = (partial(loader.evaluation, row) for row in rows)
+    for row, clip in zip(rows, in_order(loads, threads), strict=True):
+        if isinstance(clip, MediaError):
+            print(f"left out of the statistics: {row['clip_id']}: {clip}")
+        else:
+            held.append(clip)
         if len(held) == size:
             yield torch.cat(held)
             held = []

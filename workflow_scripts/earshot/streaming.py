@@ -14,19 +14,19 @@ from earshot import contracts, label_map, plugins, weights
 from earshot.adaptation import Clip, Context, Evidence, prediction_row, run_stream, stream_order
 from earshot.config import overrides
 from earshot.files import fingerprint, sha256_of_file
-from earshot.loading import ClipLoader, FrameCache
+from earshot.loading import ClipLoader, FrameCache, Sampling
 from earshot.parts import PartStore
 from earshot.randomness import seed_of
 from earshot.statistics import load_aligned
 
 Row = dict[str, Any]
 _PREDICTIONS, _TIMINGS = "predictions", "timings"
-_FILES, _HEARD = ("clips", "classes", "weights", "statistics"), ("audio_scores", "label_map")
+_FILES, _OPTIONAL = ("clips", "classes", "weights"), ("statistics", "audio_scores", "label_map")
 
 
 @dataclass(frozen=True)
 class CellInputs:
-    """Files and settings of one cell. Paths are given as text; `audio_scores` and `label_map` may be empty."""
+    """Files and settings of one cell. Paths are given as text; those of statistics, scores and label map may be empty."""
 
     clips: str
     root: str  # of the clean clips
@@ -35,7 +35,7 @@ class CellInputs:
     statistics: str
     audio_scores: str
     label_map: str
-    backbone: str
+    backbone: dict[str, Any]  # plug-in and options
     dataset: str
     corruption: str
     split: str
@@ -46,10 +46,10 @@ class CellInputs:
 
     @classmethod
     def of(cls, given: Any, codes: dict[str, str], cell: dict[str, Any]) -> "CellInputs":
-        """From a job's named input files, which may lack `audio_scores` and `label_map`, and its settings."""
+        """From a job's named input files, of which some may be lacking, and its settings."""
         files: dict[str, Any] = {name: str(getattr(given, name)) for name in _FILES}
-        heard: dict[str, Any] = {name: str(given.get(name) or "") for name in _HEARD}
-        return cls(**files, **heard, codes=codes, **cell)
+        others: dict[str, Any] = {name: str(given.get(name) or "") for name in _OPTIONAL}
+        return cls(**files, **others, codes=codes, **cell)
 
 
 class Cell:
@@ -67,12 +67,9 @@ class Cell:
         # clips that are corrupted in memory have the checksums of the clean files: how they are corrupted tells them apart
         how = {k: v for k, v in contracts.facts_of(inputs.clips).items() if k not in ("ffmpeg", "contract")}
         self.digest = fingerprint([how, [(r["clip_id"], r["sha256"], r["label"], r["available"]) for r in self.rows]])
-        module = plugins.load("backbones", inputs.backbone)
         self.cache = FrameCache(inputs.runtime["frame_cache_mb"])
-        protocol = inputs.protocol
-        self.loader = ClipLoader.of_corrupted(
-            inputs.clips, inputs.root, module.SPEC, self.cache, self.device, protocol["views"], protocol["index_base"]
-        )
+        spec, sampled = weights.spec_of(**inputs.backbone), Sampling.of(inputs.protocol)
+        self.loader = ClipLoader.of_corrupted(inputs.clips, inputs.root, spec, self.cache, self.device, sampled)
         self._checksum = cache(sha256_of_file)  # one reading of the weights serves all runs
         self._model: torch.nn.Module | None = None
         self._context: Context | None = None
@@ -85,10 +82,13 @@ class Cell:
             "contract": contracts.VERSION, "code": inputs.codes[plugin], "plugin": plugin, "hyper": hyper.model_dump(),
             "seed": seed, "protocol": inputs.protocol, "dataset": inputs.dataset, "corruption": inputs.corruption,
             "clips": self.digest, "classes": self.names, "weights": self._checksum(inputs.weights),
+            "backbone": inputs.backbone,
             "threads": inputs.runtime["torch_threads"], "device": self.device.split(":")[0],
         }  # fmt: skip
         module = plugins.load("methods", plugin)
         if module.NEEDS_STATISTICS:
+            if not inputs.statistics:
+                raise ValueError(f"method '{plugin}' needs source statistics, and this cell has none")
             facts["statistics"] = self._checksum(inputs.statistics)
         if module.NEEDS_AUDIO and inputs.audio_scores:
             facts["audio"] = [self._checksum(inputs.audio_scores), self._checksum(inputs.label_map)]
@@ -97,8 +97,15 @@ class Cell:
     def model(self) -> torch.nn.Module:
         """The source model, loaded when the first part is missing."""
         if self._model is None:
-            self._model = weights.load_backbone(self.inputs.weights, self.inputs.backbone, self.names, self.device)
+            given = self.inputs.backbone
+            self._model = weights.load_backbone(self.inputs.weights, **given, classes=self.names, device=self.device)
         return self._model
+
+    def weights_facts(self) -> dict[str, Any]:
+        """What results say of the weights: origin (imported, trained or random), checksum, label space, checkpoint."""
+        known = weights.facts_of(self.inputs.weights)
+        told: dict[str, Any] = {name: known[name] for name in ("origin", "label_space", "checkpoint", "fit") if name in known}
+        return {**told, "sha256": self._checksum(self.inputs.weights)}
 
     def context(self) -> Context:
         """Source statistics and label map on the device."""
@@ -108,7 +115,7 @@ class Cell:
                 mapped, space = label_map.matrix(self.inputs.label_map, len(self.names))
                 self._refuse_other_space(space)
                 mapped = mapped.to(self.device)
-            statistics = load_aligned(self.inputs.statistics, self.device)
+            statistics = load_aligned(self.inputs.statistics, self.device) if self.inputs.statistics else {}
             self._context = Context(statistics, mapped, self.inputs.protocol["name"] == "episodic")
         return self._context
 
@@ -186,6 +193,11 @@ def adapt_cell(inputs: CellInputs, runs: Sequence[Sequence[Any]], tuned: str, fa
         used.append([variant, plugin, hyper.model_dump(), seed])
     if failures:
         raise RuntimeError(f"{len(failures)} of {len(runs)} runs failed; the others are kept. " + "; ".join(failures))
-    stored = {**facts, "runs": used, "clips_digest": cell.digest, "protocol": inputs.protocol, "split": inputs.split}
+    known = cell.weights_facts()
+    if known["origin"] == "random":  # the name goes into every table, figure and run, and the mark with it
+        facts = {**facts, "backbone": f"{facts['backbone']}{contracts.RANDOM_WEIGHTS}"}
+    stored = {
+        **facts, "runs": used, "clips_digest": cell.digest, "protocol": inputs.protocol, "split": inputs.split, "weights": known
+    }  # fmt: skip
     contracts.write(predictions, contracts.PREDICTIONS, out, stored)
     contracts.write(timings, contracts.TIMINGS, timing_out, facts)

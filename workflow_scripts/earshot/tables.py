@@ -12,6 +12,7 @@ from earshot.scoring import ALL_SEEDS, CLEAN, MEAN, REFERENCES, condition_order
 
 Row = Mapping[str, Any]
 DASH = "—"
+NO_RESULT = "Untrained, random weights: not a result."
 _PREDICTS = {
     "before": "the answer is taken before the update on that clip",
     "after": "the answer is taken after the update on that clip",
@@ -91,6 +92,11 @@ def protocol_line(about: About) -> str:
     return ", ".join([*parts, *(f"{key} {value}" for key, value in sorted(others.items()))]) + "."
 
 
+def untrained(backbone: str) -> str:
+    """A warning before all that is said of a backbone with random weights; empty for any other."""
+    return f"{NO_RESULT} " if backbone.endswith(contracts.RANDOM_WEIGHTS) else ""
+
+
 def groups(metrics: Iterable[Row]) -> list[tuple[str, str]]:
     """Datasets and backbones, in the order of the rows."""
     return list(dict.fromkeys((row["dataset"], row["backbone"]) for row in metrics))
@@ -126,7 +132,8 @@ def accuracy_table(metrics: Sequence[Row], about: About, dataset: str, backbone:
     """Top-1 accuracy: methods by conditions, the best of a column emphasised."""
     rows = select(metrics, "top1", dataset, backbone)
     caption = (
-        f"Top-1 accuracy in percent with 95 % bootstrap intervals over clips. {_counts(rows)} {protocol_line(about)} "
+        f"{untrained(backbone)}Top-1 accuracy in percent with 95 % bootstrap intervals over clips. {_counts(rows)} "
+        f"{protocol_line(about)} "
         f"{_moments(about, {row['method'] for row in rows})}"
     )
     return _wide(f"accuracy-{dataset}-{backbone}", f"Accuracy: {dataset}, {backbone}", caption, rows, about)

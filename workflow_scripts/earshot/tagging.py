@@ -5,7 +5,6 @@ belong together are refused.
 """
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,10 @@ from earshot import contracts, media, plugins, weights
 from earshot.config import overrides
 from earshot.datasets import DatasetError
 from earshot.errors import MediaError
-from earshot.files import fingerprint
+from earshot.label_spaces import identity
 from earshot.randomness import numpy_generator, seed_of
 
 _HELD_OUT = 0.2  # share of the bank's excerpts on which the tagger's accuracy is measured
-
-
-def label_space(labels: Sequence[str]) -> str:
-    """The identity of a label list: its length and a fingerprint of its names in order."""
-    return f"{len(labels)}-{fingerprint(list(labels))[:12]}"
 
 
 def read_bank(path: str) -> tuple[list[tuple[Path, str]], list[str]]:
@@ -63,7 +57,7 @@ def train(
         {"epoch": min(i, len(losses) - 1), "split": split, "metric": name, "value": value, "unit": unit}
         for i, (split, name, value, unit) in enumerate(metrics)
     ]
-    facts = {"labels": labels, "label_space": label_space(labels), "plugin": plugin, "hyper": settings.model_dump()}
+    facts = {"labels": labels, "label_space": identity(labels), "plugin": plugin, "hyper": settings.model_dump()}
     weights.save(out, model.state_dict(), facts)
     contracts.write(table, contracts.TRAINING, metrics_out, {**facts, "excerpts": len(targets), "held_out": n_held})
 

@@ -1,32 +1,36 @@
-"""Training of a source model on the clean training split of a dataset.
+"""Training of a source model on the clean training split of a dataset: all of it, or a linear head on a frozen encoder.
 
-A job that is killed goes on from its last finished epoch: all randomness is keyed by (seed, epoch, clip), so the result has
-the same bytes as that of an undisturbed run.
+A job that is killed goes on from where it was: all randomness is keyed by (seed, epoch, clip), so the result has the same
+bytes as that of an undisturbed run.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
-from earshot import contracts, plugins, transforms, weights
+from earshot import contracts, importing, weights
 from earshot.config import overrides
 from earshot.errors import MediaError
 from earshot.files import atomic_path, fingerprint
 from earshot.frames import Frames
-from earshot.loading import ClipLoader, FrameCache
+from earshot.label_spaces import identity
+from earshot.loading import ClipLoader, FrameCache, in_order
 from earshot.randomness import numpy_generator, seed_of
 
 Row = dict[str, Any]
+_PART = 512  # views whose features are made between two writes
 
 
 class Hyper(BaseModel, extra="forbid"):
-    """AdamW with a one-cycle learning rate; cross-entropy with label smoothing; the last epoch's weights are kept."""
+    """AdamW with a one-cycle learning rate and cross-entropy with label smoothing."""
 
     epochs: int = Field(16, ge=1)
     batch: int = Field(16, ge=2)
@@ -37,108 +41,183 @@ class Hyper(BaseModel, extra="forbid"):
     evaluate_every: int = Field(
         1, ge=1, description="epochs between looks at the validation split; the last is always looked at"
     )
+    keep: Literal["last", "best"] = Field("last", description="the weights that are kept; best: on the validation split")
+    patience: int = Field(0, ge=0, description="looks without a better one before training stops; 0: never")
+    amp: bool = Field(True, description="bfloat16 where it is safe, on CUDA only")
+    views: int = Field(4, ge=1, description="`fit: head` only: augmented views of each clip whose features are taken")
+
+
+class Inputs(NamedTuple):
+    """Files and settings of a training job."""
+
+    clips: str
+    classes: str
+    root: str
+    manifest: str  # of the checkpoint to start from; empty: none
+    backbone: Mapping[str, Any]  # plug-in and options
+    fit: str  # all or head
+    hyper: Mapping[str, Any]
+    seed: int
+    runtime: Mapping[str, Any]
+    code: str
 
 
 class _Examples:
     """Training clips with random sampling in time and space, keyed by (seed, epoch, clip)."""
 
-    def __init__(self, loader: ClipLoader, rows: Sequence[Row], seed: int, flip: bool) -> None:
-        self.loader, self.rows, self.seed, self.flip = loader, list(rows), seed, flip
+    def __init__(self, loader: ClipLoader, rows: Sequence[Row], seed: int, flip: bool, threads: int) -> None:
+        self.loader, self.rows, self.seed, self.flip, self.threads = loader, list(rows), seed, flip, threads
+        self.unreadable: set[str] = set()
 
     def batches(self, epoch: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches (B, 3, T, H, W) and labels (B,) of one epoch; a last batch of one clip is dropped for BatchNorm's sake."""
-        order = numpy_generator("epoch", self.seed, epoch).permutation(len(self.rows))
-        for start in range(0, len(order), size):
-            rows = [self.rows[i] for i in order[start : start + size]]
-            if len(rows) > 1:
-                clips = torch.stack([self._clip(row, epoch) for row in rows])
-                labels = torch.tensor([row["label"] for row in rows], device=clips.device)
-                yield clips, labels
+        readable = [row for row in self.rows if row["clip_id"] not in self.unreadable]
+        rows = [readable[i] for i in numpy_generator("epoch", self.seed, epoch).permutation(len(readable))]
+        clips, labels = [], []
+        for row, clip in self.views(rows, epoch):
+            clips.append(clip)
+            labels.append(row["label"])
+            if len(clips) == size:
+                yield torch.stack(clips), torch.tensor(labels, device=clip.device)
+                clips, labels = [], []
+        if len(clips) > 1:
+            yield torch.stack(clips), torch.tensor(labels, device=clips[0].device)
+
+    def views(self, rows: Sequence[Row], epoch: int) -> Iterator[tuple[Row, Tensor]]:
+        """One view (3, T, H, W) of each clip that can be read; the others are named in the log and left out from now on."""
+        loads = (partial(self._clip, row, epoch) for row in rows)
+        for row, clip in zip(rows, in_order(loads, self.threads), strict=True):
+            if isinstance(clip, MediaError):
+                print(f"left out of training: {row['clip_id']}: {clip}")
+                self.unreadable.add(row["clip_id"])
+            else:
+                yield row, clip
 
     def _clip(self, row: Row, epoch: int) -> Tensor:
-        spec = self.loader.spec
+        length = self.loader.spec.frames
         rng = numpy_generator("train", self.seed, epoch, row["clip_id"])
-        tick = row["frames"] / spec.frames
-        offsets = np.floor(tick * (np.arange(spec.frames) + rng.random(spec.frames))).astype(int)
-        picks = np.clip(offsets, 0, row["frames"] - 1)
-        every = range(row["frames"])  # all frames are kept in the cache, because each epoch takes other ones
-        frames = self.loader.cache.frames(self.loader.source, row, list(every))[picks]
-        crop = transforms.random_crop(frames.shape[2], frames.shape[1], spec.size, rng)
-        view = transforms.augmented_view(frames, crop, spec.size)
-        view = view.flip(-1) if self.flip and rng.random() < 0.5 else view
-        return transforms.normalise(view.to(self.loader.device), spec.mean, spec.std)
+        offsets = np.floor(row["frames"] / length * (np.arange(length) + rng.random(length))).astype(int)
+        return self.loader.view(row, np.clip(offsets, 0, row["frames"] - 1).tolist(), rng, self.flip)
 
 
-def train(
-    clips: str, classes: str, root: str, plugin: str, hyper: dict[str, Any], seed: int, runtime: dict[str, Any],
-    code: str, weights_out: str, metrics_out: str,
-) -> None:  # fmt: skip
+def train(inputs: Inputs, weights_out: str, metrics_out: str) -> None:
     """Train a backbone on a dataset's training split; write its weights, and losses and accuracies by epoch."""
+    runtime, seed = inputs.runtime, inputs.seed
     weights.use_threads(runtime["training_threads"])
     device = weights.pick_device(runtime["device"])
-    settings: Any = overrides(Hyper, hyper, "backbones.<name>.train")
-    names = [row["name"] for row in contracts.read(classes, contracts.CLASSES)]
-    rows = [r for r in contracts.read(clips, contracts.CLIPS) if r["available"] and r["label"] >= 0]
-    module = plugins.load("backbones", plugin)
-    loader = ClipLoader(module.SPEC, Frames(Path(root)), FrameCache(runtime["frame_cache_mb"]), device, views=1)
-    training = _readable(loader, [row for row in rows if row["split"] == "train"])
+    settings: Any = overrides(Hyper, inputs.hyper, "backbones.<name>.train")
+    names = [row["name"] for row in contracts.read(inputs.classes, contracts.CLASSES)]
+    rows = [r for r in contracts.read(inputs.clips, contracts.CLIPS) if r["available"] and r["label"] >= 0]
+    training, held_out = ([row for row in rows if row["split"] == split] for split in ("train", "val"))
     if len(training) < 2:
         raise ValueError(
-            f"{clips}: {len(training)} readable training clips; at least 2 are needed. Is the split named 'train'?"
+            f"{inputs.clips}: {len(training)} readable training clips; at least 2 are needed. Is the split named 'train'?"
         )
-    torch.manual_seed(seed_of("initial weights", seed) % 2**63)
-    model = module.build(len(names)).to(device, memory_format=torch.channels_last)
-    key = fingerprint([code, plugin, settings.model_dump(), seed, [(r["clip_id"], r["sha256"], r["label"]) for r in training]])
-    state = _Trainer(
-        model, settings, seed, -(-len(training) // settings.batch), Path(weights_out).with_suffix(".resume.pt"), key
-    )
-    held_out = [row for row in rows if row["split"] == "val"]
-    metrics = state.run(_Examples(loader, training, seed, settings.flip), loader, held_out)
-    weights.save(
-        weights_out, model.state_dict(), {"backbone": plugin, "classes": names, "hyper": settings.model_dump(), "seed": seed}
-    )
-    contracts.write(
-        metrics, contracts.TRAINING, metrics_out, {"backbone": plugin, "hyper": settings.model_dump(), "seed": seed}
-    )
+    spec = weights.spec_of(**inputs.backbone)
+    loader = ClipLoader(spec, Frames(Path(inputs.root)), FrameCache(runtime["frame_cache_mb"]), device)
+    examples = _Examples(loader, training, seed, settings.flip, runtime["loading_threads"])
+    model = weights.build(**inputs.backbone, n_classes=len(names), seed=seed)
+    checkpoint = importing.initial(model, inputs.manifest, **inputs.backbone) if inputs.manifest else {}
+    model = weights.placed(model, device)
+    listed = [(r["clip_id"], r["sha256"], r["label"]) for r in (*training, *held_out)]
+    key = fingerprint([inputs.code, dict(inputs.backbone), inputs.fit, settings.model_dump(), seed, listed, names, checkpoint])
+    state = _Resume(Path(weights_out).with_suffix(".resume.pt"), key)
+    if inputs.fit == "head":
+        metrics = _HeadTrainer(model, settings, seed, state).run(examples, held_out)
+    else:
+        metrics = _Trainer(model, settings, seed, state, len(training)).run(examples, held_out)
+    facts = {"backbone": inputs.backbone["plugin"], "hyper": settings.model_dump(), "seed": seed, "fit": inputs.fit}
+    whose = {"options": dict(inputs.backbone["options"]), "classes": names, "label_space": identity(names)}
+    origin = {"origin": "trained", "checkpoint": checkpoint, "clips_digest": fingerprint(listed)}
+    weights.save(weights_out, model.state_dict(), {**facts, **whose, **origin})
+    contracts.write(metrics, contracts.TRAINING, metrics_out, facts)
     state.forget()
 
 
-def _readable(loader: ClipLoader, rows: Sequence[Row]) -> list[Row]:
-    """The rows whose frames decode; the others are named in the log."""
-    kept = []
-    for row in rows:
-        try:
-            loader.cache.frames(loader.source, row, range(row["frames"]))
-            kept.append(row)
-        except MediaError as error:
-            print(f"left out of training: {row['clip_id']}: {error}")
-    return kept
+class _Resume:
+    """The file from which a killed job goes on; what another code, config or dataset wrote is not taken."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        with atomic_path(self.path) as temporary:
+            torch.save({"key": self.key, **state}, temporary)
+
+    def restore(self) -> dict[str, Any] | None:
+        if not self.path.exists():
+            return None
+        state = torch.load(self.path, weights_only=True)
+        return state if state["key"] == self.key else None
+
+    def forget(self) -> None:
+        """Remove the file, once the results are written."""
+        self.path.unlink(missing_ok=True)
+
+
+class _Best:
+    """The best look at the validation split so far, and whether to go on looking."""
+
+    def __init__(self, hyper: Any) -> None:
+        self.hyper, self.value, self.stale = hyper, -math.inf, 0
+        self.state: dict[str, Tensor] = {}
+
+    def look(self, value: float, model: nn.Module) -> None:
+        """Note an accuracy; only a better one takes the place of an earlier one."""
+        self.stale += 1
+        if value > self.value:
+            self.value, self.stale = value, 0
+            if self.hyper.keep == "best":
+                self.state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    def enough(self) -> bool:
+        """Whether `patience` looks in a row were no better."""
+        return bool(self.hyper.patience) and self.stale >= self.hyper.patience
+
+
+def _one_cycle(step: int, total: int) -> float:
+    """Warm up over a tenth of all steps, then decay along a cosine."""
+    warm = max(1, total // 10)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def _optimizer(model: nn.Module, hyper: Any, total: int) -> tuple[Any, Any]:
+    """AdamW and its schedule over `total` steps."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=hyper.lr, weight_decay=hyper.weight_decay)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_one_cycle, total=total))
+
+
+def _autocast(model: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
+    kind = next(model.parameters()).device.type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=wanted and kind == "cuda")
 
 
 class _Trainer:
-    """The loop over epochs, and the file from which a killed job goes on."""
+    """The loop over epochs that trains all parameters."""
 
-    def __init__(self, model: nn.Module, hyper: Any, seed: int, batches: int, resume: Path, key: str) -> None:
-        self.model, self.hyper, self.seed, self.resume, self.key = model, hyper, seed, resume, key
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=hyper.lr, weight_decay=hyper.weight_decay)
-        self.total = hyper.epochs * batches
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._one_cycle)
+    def __init__(self, model: nn.Module, hyper: Any, seed: int, resume: _Resume, n_clips: int) -> None:
+        self.model, self.hyper, self.seed, self.resume = model, hyper, seed, resume
+        self.optimizer, self.schedule = _optimizer(model, hyper, hyper.epochs * -(-n_clips // hyper.batch))
+        self.best = _Best(hyper)
 
-    def _one_cycle(self, step: int) -> float:
-        """Warm up over a tenth of all steps, then decay along a cosine."""
-        warm = max(1, self.total // 10)
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.total - warm)))
-
-    def run(self, examples: _Examples, loader: ClipLoader, held_out: Sequence[Row]) -> list[dict[str, Any]]:
+    def run(self, examples: _Examples, held_out: Sequence[Row]) -> list[dict[str, Any]]:
         """Train all remaining epochs; returns the rows of the training table."""
-        metrics, first = self._restore()
+        metrics, first = self._restore(examples)
         for epoch in range(first, self.hyper.epochs):
+            if self.best.enough():
+                print(f"stopped before epoch {epoch}: {self.best.stale} looks at the validation split were no better")
+                break
             metrics.append(_metric(epoch, "train", "loss", self._epoch(examples, epoch), "nats"))
             if held_out and ((epoch + 1) % self.hyper.evaluate_every == 0 or epoch + 1 == self.hyper.epochs):
-                metrics.append(_metric(epoch, "val", "top1", accuracy(self.model, loader, held_out), "%"))
-            self._save(metrics, epoch + 1)
+                with _autocast(self.model, self.hyper.amp):
+                    top1 = accuracy(self.model, examples.loader, held_out, examples.threads)
+                metrics.append(_metric(epoch, "val", "top1", top1, "%"))
+                self.best.look(top1, self.model)
+            self._save(examples, metrics, epoch + 1)
+        if self.best.state:
+            self.model.load_state_dict(self.best.state)
         return metrics
 
     def _epoch(self, examples: _Examples, epoch: int) -> float:
@@ -146,51 +225,117 @@ class _Trainer:
         self.model.train()
         losses = []
         for clips, labels in examples.batches(epoch, self.hyper.batch):
-            logits = self.model(clips)
-            loss = nn.functional.cross_entropy(logits, labels, label_smoothing=self.hyper.label_smoothing)
+            with _autocast(self.model, self.hyper.amp):
+                logits = self.model(clips)
+            loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=self.hyper.label_smoothing)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             self.schedule.step()
-            losses.append(float(loss.detach()))
-        print(f"epoch {epoch}: loss {np.mean(losses):.4f}")
-        return float(np.mean(losses))
+            losses.append(loss.detach())  # read at the end: a device need not wait for each
+        if not losses:
+            raise ValueError("no training clip can be read; the log above says why")
+        mean = float(torch.stack(losses).double().mean())
+        print(f"epoch {epoch}: loss {mean:.4f}")
+        return mean
 
-    def _save(self, metrics: list[dict[str, Any]], epoch: int) -> None:
-        state = {
-            "key": self.key, "epoch": epoch, "metrics": metrics, "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "schedule": {"last_epoch": self.schedule.last_epoch},
-        }  # fmt: skip
-        with atomic_path(self.resume) as temporary:
-            torch.save(state, temporary)
+    def _save(self, examples: _Examples, metrics: list[dict[str, Any]], epoch: int) -> None:
+        best = {"value": self.best.value, "stale": self.best.stale, "state": self.best.state}
+        self.resume.save(
+            {
+                "epoch": epoch, "metrics": metrics, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "schedule": {"last_epoch": self.schedule.last_epoch}, "best": best, "unreadable": sorted(examples.unreadable),
+            }
+        )  # fmt: skip
 
-    def _restore(self) -> tuple[list[dict[str, Any]], int]:
-        if not self.resume.exists():
-            return [], 0
-        state = torch.load(self.resume, weights_only=True)
-        if state["key"] != self.key:
+    def _restore(self, examples: _Examples) -> tuple[list[dict[str, Any]], int]:
+        state = self.resume.restore()
+        if state is None:
             return [], 0
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.last_epoch = state["schedule"]["last_epoch"]
+        self.best.value, self.best.stale, self.best.state = (state["best"][name] for name in ("value", "stale", "state"))
+        examples.unreadable = set(state["unreadable"])
         print(f"going on after epoch {state['epoch'] - 1}")
         return state["metrics"], state["epoch"]
 
-    def forget(self) -> None:
-        """Remove the file for going on, once the results are written."""
-        self.resume.unlink(missing_ok=True)
+
+class _HeadTrainer:
+    """A linear head on the features of a frozen encoder, which are computed once: the linear probe."""
+
+    def __init__(self, model: nn.Module, hyper: Any, seed: int, resume: _Resume) -> None:
+        self.model, self.hyper, self.seed, self.resume = model.eval(), hyper, seed, resume
+
+    def run(self, examples: _Examples, held_out: Sequence[Row]) -> list[dict[str, Any]]:
+        """Compute features, then train the head on them; returns the rows of the training table."""
+        features, labels = self._features(examples)
+        loader, looks = examples.loader, partial(_looked_at, held_out, examples.loader, examples.threads)
+        held = [(row, self._of(clip)) for row, clip in looks()]
+        head, best, metrics = self.model.get_submodule("head"), _Best(self.hyper), []
+        optimizer, schedule = _optimizer(head, self.hyper, self.hyper.epochs * -(-len(labels) // self.hyper.batch))
+        for epoch in range(self.hyper.epochs):
+            generator = torch.Generator().manual_seed(seed_of("head", self.seed, epoch) % 2**63)
+            losses = []
+            for picks in torch.randperm(len(labels), generator=generator).split(self.hyper.batch):
+                logits = head(features[picks].to(loader.device))
+                targets = labels[picks].to(loader.device)
+                loss = nn.functional.cross_entropy(logits, targets, label_smoothing=self.hyper.label_smoothing)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                losses.append(loss.detach())
+            metrics.append(_metric(epoch, "train", "loss", float(torch.stack(losses).double().mean()), "nats"))
+            if held:
+                with torch.no_grad():
+                    right = [int(head(found).mean(0).argmax()) == row["label"] for row, found in held]
+                metrics.append(_metric(epoch, "val", "top1", 100 * float(np.mean(right)), "%"))
+                best.look(metrics[-1]["value"], self.model)
+            if best.enough():
+                break
+        if best.state:
+            self.model.load_state_dict(best.state)
+        return metrics
+
+    @torch.no_grad()
+    def _of(self, clips: Tensor) -> Tensor:
+        """Features (V, D) of clips (V, 3, T, H, W)."""
+        with _autocast(self.model, self.hyper.amp):
+            return self.model.features(clips).float()  # type: ignore[operator]
+
+    def _features(self, examples: _Examples) -> tuple[Tensor, Tensor]:
+        """Features (N, D) and labels (N,) of `views` views of each readable training clip; those made before are kept."""
+        state = self.resume.restore() or {"features": [], "labels": [], "parts": 0}
+        features, labels = state["features"], state["labels"]
+        wanted = [(row, view) for view in range(self.hyper.views) for row in examples.rows]
+        for part in range(state["parts"], -(-len(wanted) // _PART)):
+            picks = wanted[part * _PART : (part + 1) * _PART]
+            for view in sorted({view for _, view in picks}):
+                for row, clip in examples.views([row for row, which in picks if which == view], view):
+                    features.append(self._of(clip[None])[0].cpu())
+                    labels.append(row["label"])
+            self.resume.save({"features": features, "labels": labels, "parts": part + 1})
+        if not labels:
+            raise ValueError("no training clip can be read; the log above says why")
+        return torch.stack(features), torch.tensor(labels)
+
+
+def _looked_at(rows: Sequence[Row], loader: ClipLoader, threads: int) -> Iterator[tuple[Row, Tensor]]:
+    """Evaluation clips of the rows that can be read; the others are named in the log."""
+    loads = (partial(loader.evaluation, row) for row in rows)
+    for row, clip in zip(rows, in_order(loads, threads), strict=True):
+        if isinstance(clip, MediaError):
+            print(f"left out of evaluation: {row['clip_id']}: {clip}")
+        else:
+            yield row, clip
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, loader: ClipLoader, rows: Sequence[Row]) -> float:
+def accuracy(model: nn.Module, loader: ClipLoader, rows: Sequence[Row], threads: int = 1) -> float:
     """Top-1 accuracy in percent on evaluation clips; clips that cannot be read are left out and named in the log."""
     model.eval()
-    right = []
-    for row in rows:
-        try:
-            right.append(int(model(loader.evaluation(row)).argmax()) == row["label"])
-        except MediaError as error:
-            print(f"left out of evaluation: {row['clip_id']}: {error}")
+    right = [int(model(clip).mean(0).argmax()) == row["label"] for row, clip in _looked_at(rows, loader, threads)]
     return 100 * float(np.mean(right)) if right else math.nan
 
 

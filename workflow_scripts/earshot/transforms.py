@@ -1,8 +1,10 @@
 """Resize, crop, normalise: from decoded frames (T, H, W, 3) uint8 to model input (3, T, size, size) float32.
 
-Source: ViTTA (Lin et al., CVPR 2023) and its public code; our spec is `tta.md` section 2.6.
+Source: ViTTA (Lin et al., CVPR 2023) and its public code; our spec is `tta.md` section 2.6. What a backbone expects is in its
+`Backbone`.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,12 +15,15 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
+from earshot.backbones import Backbone
+
 SCALES = (1.0, 0.875, 0.75, 0.66)
 _CLOSE = 3  # px: a crop this close to the target size takes the target size
+_AREA, _ASPECT, _ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 10  # of a random resized crop
 
 
 class Crop(NamedTuple):
-    """A rectangle in pixels of the decoded frame."""
+    """A rectangle in pixels of the frame that it is cut from."""
 
     width: int
     height: int
@@ -41,8 +46,8 @@ def crop_offsets(width: int, height: int, crop_width: int, crop_height: int) -> 
     return [(column * x, row * y) for column, row in grid]
 
 
-def random_crop(width: int, height: int, size: int, rng: np.random.Generator) -> Crop:
-    """Draw a multi-scale crop: one of the size pairs, then one of the anchors, both uniformly."""
+def multi_scale_crop(width: int, height: int, size: int, rng: np.random.Generator) -> Crop:
+    """Draw one of the size pairs, then one of the anchors, both uniformly."""
     pairs = crop_sizes(width, height, size)
     crop_width, crop_height = pairs[rng.integers(len(pairs))]
     crop_width, crop_height = min(crop_width, width), min(crop_height, height)
@@ -50,23 +55,62 @@ def random_crop(width: int, height: int, size: int, rng: np.random.Generator) ->
     return Crop(crop_width, crop_height, *anchors[rng.integers(len(anchors))])
 
 
-def augmented_view(frames: NDArray[np.uint8], crop: Crop, size: int) -> Tensor:
-    """Cut the same rectangle from all frames and resize it: (3, T, size, size) uint8."""
-    cut = frames[:, crop.y : crop.y + crop.height, crop.x : crop.x + crop.width]
-    return _resize(_channels_first(cut), size, size).transpose(0, 1)
+def resized_crop(width: int, height: int, rng: np.random.Generator) -> Crop:
+    """Draw a share of the area and an aspect ratio, ten times if need be, and a place; else the square in the centre."""
+    for _ in range(_ATTEMPTS):
+        area = rng.uniform(*_AREA) * width * height
+        aspect = math.exp(rng.uniform(math.log(_ASPECT[0]), math.log(_ASPECT[1])))
+        crop_width, crop_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            x, y = rng.integers(width - crop_width + 1), rng.integers(height - crop_height + 1)
+            return Crop(crop_width, crop_height, int(x), int(y))
+    side = min(width, height)
+    return Crop(side, side, (width - side) // 2, (height - side) // 2)
 
 
-def evaluation_view(frames: NDArray[np.uint8], resize: int, size: int) -> Tensor:
-    """Resize the short side to `resize`, keep the aspect, cut the centre: (3, T, size, size) uint8."""
+def view_base(frames: NDArray[np.uint8], spec: Backbone) -> Tensor:
+    """What views are cut from, (T, 3, H, W) uint8: the frames as they are, or resized, as the backbone asks."""
+    return resized(frames, spec) if spec.crop == "resized" else _channels_first(frames)
+
+
+def view_crops(width: int, height: int, spec: Backbone, generators: Sequence[np.random.Generator]) -> list[Crop]:
+    """A crop for each view, (width, height) being that of `view_base`: one a view, or the first for all."""
+    if spec.crop == "resized":
+        return [resized_crop(width, height, generators[0])] * len(generators)
+    return [multi_scale_crop(width, height, spec.size, rng) for rng in generators]
+
+
+def cut(base: Tensor, crop: Crop, spec: Backbone) -> Tensor:
+    """Cut the same rectangle from all frames (T, 3, H, W) and resize it: (3, T, size, size) uint8."""
+    part = base[:, :, crop.y : crop.y + crop.height, crop.x : crop.x + crop.width]
+    return _resize(part, spec.size, spec.size, spec).transpose(0, 1)
+
+
+def resized(frames: NDArray[np.uint8], spec: Backbone) -> Tensor:
+    """Frames at the backbone's scale, (T, 3, h, w) uint8: short side `resize`, aspect kept, or a fixed height and width."""
     height, width = frames.shape[1:3]
+    if isinstance(spec.resize, tuple):
+        return _resize(_channels_first(frames), *spec.resize, spec)
     short = min(height, width)
-    resized = _resize(_channels_first(frames), int(height * resize / short), int(width * resize / short))
-    return functional.center_crop(resized, [size, size]).transpose(0, 1)
+    return _resize(_channels_first(frames), int(height * spec.resize / short), int(width * spec.resize / short), spec)
 
 
-def resize_and_crop(frame: NDArray[np.uint8], resize: int, size: int) -> NDArray[np.uint8]:
-    """The same for one frame that stays a frame: (H, W, 3) to (size, size, 3) uint8."""
-    view = evaluation_view(frame[None], resize, size)  # (3, 1, size, size)
+def evaluation_crops(base: Tensor, size: int, crops: int = 1) -> list[Tensor]:
+    """Squares (3, T, size, size) of resized frames (T, 3, h, w): the centre or, for 3, both ends and the centre."""
+    if crops == 1:
+        return [functional.center_crop(base, [size, size]).transpose(0, 1)]
+    height, width = base.shape[2:]
+    if min(height, width) < size:
+        raise ValueError(f"three crops of {size} px need frames of that size at least, not {width}x{height}")
+    places = [(round(part * (height - size) / 2), round(part * (width - size) / 2)) for part in range(3)]
+    middle_y, middle_x = places[1]
+    corners = [(middle_y, x) for _, x in places] if width >= height else [(y, middle_x) for y, _ in places]
+    return [base[:, :, y : y + size, x : x + size].transpose(0, 1) for y, x in corners]
+
+
+def resize_and_crop(frame: NDArray[np.uint8], spec: Backbone) -> NDArray[np.uint8]:
+    """The evaluation crop of one frame that stays a frame: (H, W, 3) to (size, size, 3) uint8."""
+    view = evaluation_crops(resized(frame[None], spec), spec.size)[0]  # (3, 1, size, size)
     return np.ascontiguousarray(view[:, 0].permute(1, 2, 0).numpy())
 
 
@@ -81,6 +125,7 @@ def _channels_first(frames: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
 
 
-def _resize(frames: Tensor, height: int, width: int) -> Tensor:
-    # antialiased bilinear, which equals Pillow's to within a level
-    return functional.resize(frames, [height, width], interpolation=InterpolationMode.BILINEAR, antialias=True)
+def _resize(frames: Tensor, height: int, width: int, spec: Backbone) -> Tensor:
+    # antialiased bilinear equals Pillow's to within a level, and without antialiasing OpenCV's
+    how = InterpolationMode(spec.interpolation)
+    return functional.resize(frames, [height, width], interpolation=how, antialias=spec.antialias)

@@ -1,28 +1,43 @@
 """Backbones: video classifiers, one file each. A plug-in defines
 
-* `SPEC`, a `Backbone`;
-* `build(n_classes) -> nn.Module` that maps (V, 3, T, H, W) to logits (V, K);
-* `import_weights(state_dict) -> state_dict`, from every published key layout to ours;
-* `aligned_layers(model) -> list[str]`: the normalisation layers that statistics alignment (ViTTA) works on;
-* `candidate_layers(model) -> list[str]`: all layers in a published statistics file, in its order.
+* `Options`, a pydantic model of what may vary in its architecture; the defaults are the published model;
+* `spec(options) -> Backbone`: what its clips look like;
+* `build(n_classes, options) -> nn.Module` that maps clips (V, 3, T, H, W) to logits (V, K), as `head` of `features` (V, D);
+* `import_weights(state, model) -> state_dict`, from every published key layout to the keys of `model`, strict;
+* `candidate_layers(model) -> list[str]`: all layers in a published statistics file, in its order;
+* `aligned_layers(model) -> list[str]`: those that statistics alignment (ViTTA) works on;
+* `tiny() -> Options`: the same structure, small enough for tests.
+
+It may define `head_from_text(folder, prompts, options) -> dict[str, Tensor]`: a head from the names of classes (zero-shot).
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a backbone expects: `frames` a clip, short side `resize` px and crop `size` px, and pixel mean and deviation."""
+    """What a backbone expects of a clip.
+
+    `frames` of `size` x `size` px, cut from frames that were resized to `resize`: the short side, or (height, width), in px;
+    pixel `mean` and `std` by channel for values in [0, 1]. `sampling` names the evaluation clip in `earshot.sampling`;
+    `crop` how views for adaptation are cut: `multi_scale` one crop a view from the original frame, `resized` one random
+    resized crop for all views from the resized frame.
+    """
 
     title: str
     frames: int
-    resize: int
+    resize: int | tuple[int, int]
     size: int
     source: str
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+    sampling: Literal["uniform", "segments", "dense"] = "uniform"
+    crop: Literal["multi_scale", "resized"] = "multi_scale"
 
 
 class WeightsError(ValueError):

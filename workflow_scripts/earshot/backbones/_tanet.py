@@ -1,18 +1,29 @@
 """TANet's structure: a residual network over frames whose every bottleneck mixes neighbouring frames adaptively.
 
 Source: Liu et al., "TAM: Temporal Adaptive Module for Video Recognition", ICCV 2021, sections 3.1 and 3.2; key layout of the
-public checkpoints (`base_model.layer{s}.{i}.net.*`, `.tam.G.*`, `.tam.L.*`, `new_fc.*`).
+public checkpoints (`base_model.layer{s}.{i}.net.*`, `.tam.G.*`, `.tam.L.*`, `new_fc.*`, which is `head.*` here).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import Bottleneck
 
-from earshot.backbones import WeightsError
+from earshot.backbones._classifier import Rule, fit, layers_of
+
+_RULES: tuple[Rule, ...] = (
+    (r"new_fc\.", "head."),
+    (r"cls_head\.fc_cls\.", "head."),  # the layout of mmaction2's own TANet, recalled and not seen
+    (r"backbone\.conv1\.conv\.", "base_model.conv1."),
+    (r"backbone\.conv1\.bn\.", "base_model.bn1."),
+    (r"backbone\.(layer\d\.\d+)\.block\.conv(\d)\.conv\.", r"base_model.\1.net.conv\2."),
+    (r"backbone\.(layer\d\.\d+)\.block\.conv(\d)\.bn\.", r"base_model.\1.net.bn\2."),
+    (r"backbone\.(layer\d\.\d+)\.block\.downsample\.conv\.", r"base_model.\1.net.downsample.0."),
+    (r"backbone\.(layer\d\.\d+)\.block\.downsample\.bn\.", r"base_model.\1.net.downsample.1."),
+    (r"backbone\.(layer\d\.\d+)\.tam\.", r"base_model.\1.tam."),
+)
 
 
 class TemporalAdaptiveModule(nn.Module):
@@ -80,19 +91,23 @@ class TANet(nn.Module):
                 stage[index] = TemporalBottleneck(block, frames)
         base.fc = nn.Dropout(dropout)
         self.base_model = base
-        self.new_fc = nn.Linear(n_features, n_classes)
+        self.head = nn.Linear(n_features, n_classes)
 
-    def forward(self, clips: Tensor) -> Tensor:
-        """Map (V, 3, T, H, W) to logits (V, K)."""
+    def features(self, clips: Tensor) -> Tensor:
+        """Map (V, 3, T, H, W) to (V, D): the mean over frames, which the linear head may follow instead of precede."""
         if clips.shape[2] != self.frames:  # the length is part of the weights of G
             raise ValueError(f"this model takes clips of {self.frames} frames, not {clips.shape[2]}")
         frames = clips.transpose(1, 2).flatten(0, 1)
-        return self.new_fc(self.base_model(frames)).view(len(clips), self.frames, -1).mean(1)
+        return self.base_model(frames).view(len(clips), self.frames, -1).mean(1)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map (V, 3, T, H, W) to logits (V, K)."""
+        return self.head(self.features(clips))
 
 
 def candidate_layers(model: nn.Module) -> list[str]:
     """All BatchNorm2d layers in order, the layers of the published statistics files (53 for ResNet-50)."""
-    return [name for name, layer in model.named_modules() if isinstance(layer, nn.BatchNorm2d)]
+    return layers_of(model, nn.BatchNorm2d)
 
 
 def aligned_layers(model: nn.Module) -> list[str]:
@@ -102,11 +117,5 @@ def aligned_layers(model: nn.Module) -> list[str]:
 
 
 def import_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Map a published checkpoint to the keys of `model`; raises WeightsError that lists missing and surplus keys."""
-    found = {key.removeprefix("module."): value for key, value in state.items()}
-    counters = {key for key in model.state_dict() if key.endswith("num_batches_tracked")}  # absent from old files
-    missing = sorted(set(model.state_dict()) - counters - set(found))
-    surplus = sorted(set(found) - set(model.state_dict()))
-    if missing or surplus:
-        raise WeightsError(f"weights do not fit: missing {missing or 'none'}; surplus {surplus or 'none'}")
-    return {**{key: torch.tensor(0) for key in counters}, **found}
+    """Map a published checkpoint, whose last layer is `new_fc`, to the keys of `model`; raises WeightsError."""
+    return fit(state, model, _RULES)

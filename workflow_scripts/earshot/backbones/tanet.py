@@ -4,25 +4,39 @@ Source: Liu et al., "TAM: Temporal Adaptive Module for Video Recognition", ICCV 
 Sizes in pixels.
 """
 
-from collections.abc import Mapping
+from typing import Literal
 
-from torch import Tensor, nn
-from torchvision.models import resnet50
+from pydantic import BaseModel
+from torch import nn
+from torchvision.models.resnet import Bottleneck, ResNet
 
-from earshot.backbones import Backbone, _tanet
-from earshot.backbones._tanet import aligned_layers, candidate_layers
+from earshot.backbones import Backbone
+from earshot.backbones._tanet import TANet, aligned_layers, candidate_layers, import_weights
 
-__all__ = ["SPEC", "aligned_layers", "build", "candidate_layers", "import_weights"]
+__all__ = ["Options", "aligned_layers", "build", "candidate_layers", "import_weights", "spec", "tiny"]
 
-SPEC = Backbone("TANet (ResNet-50)", frames=16, resize=256, size=224, source="arXiv 2005.06803")
-
-
-def build(n_classes: int) -> nn.Module:
-    """The full model, 24,985,093 parameters for 101 classes, with random weights."""
-    return _tanet.TANet(resnet50(weights=None), 2048, SPEC.frames, n_classes, dropout=0.8)
+_DEPTHS = {"resnet50": (3, 4, 6, 3), "mini": (1, 1, 1, 1)}
 
 
-def import_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Map a published checkpoint, with or without the `module.` prefix, to our keys (strict)."""
-    n_classes = next((len(value) for key, value in state.items() if key.endswith("new_fc.bias")), 1)
-    return _tanet.import_weights(state, build(n_classes))
+class Options(BaseModel, extra="forbid"):
+    """The residual network, and the length of clips, which is part of the weights: 8 and 16 frames were published."""
+
+    variant: Literal["resnet50", "mini"] = "resnet50"
+    frames: Literal[8, 16] = 16
+
+
+def spec(options: Options) -> Backbone:
+    """Clips of the published models; the small one takes clips of 64 px."""
+    resize, size = (256, 224) if options.variant == "resnet50" else (72, 64)
+    return Backbone("TANet (ResNet-50)", options.frames, resize, size, source="arXiv 2005.06803")
+
+
+def build(n_classes: int, options: Options) -> nn.Module:
+    """The model with random weights; the published one has 24,985,093 parameters for 101 classes."""
+    base = ResNet(Bottleneck, list(_DEPTHS[options.variant]))
+    return TANet(base, 512 * Bottleneck.expansion, options.frames, n_classes, dropout=0.8)
+
+
+def tiny() -> Options:
+    """One bottleneck a stage."""
+    return Options(variant="mini", frames=8)

@@ -4,18 +4,26 @@ Four stages of one bottleneck each with a temporal adaptive module, as in `tanet
 leave nothing to throw away. Source of the structure: Liu et al., ICCV 2021. Sizes in pixels.
 """
 
-from collections.abc import Mapping
-
+from pydantic import BaseModel
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
-from earshot.backbones import Backbone, _tanet
-from earshot.backbones._tanet import aligned_layers, candidate_layers
+from earshot.backbones import Backbone
+from earshot.backbones._tanet import TANet, aligned_layers, candidate_layers, import_weights
 
-__all__ = ["SPEC", "aligned_layers", "build", "candidate_layers", "import_weights"]
+__all__ = ["Options", "aligned_layers", "build", "candidate_layers", "import_weights", "spec", "tiny"]
 
-SPEC = Backbone("TANet (small)", frames=8, resize=72, size=64, source="structure of arXiv 2005.06803")
+_FRAMES = 8
 _WIDTHS = (8, 16, 32, 64)
+
+
+class Options(BaseModel, extra="forbid"):
+    """Nothing varies."""
+
+
+def spec(options: Options) -> Backbone:
+    """Clips of 8 frames of 64 px."""
+    return Backbone("TANet (small)", _FRAMES, resize=72, size=64, source="structure of arXiv 2005.06803")
 
 
 class _SmallResNet(nn.Module):
@@ -44,12 +52,11 @@ def _stage(inputs: int, width: int, stride: int) -> nn.Sequential:
     return nn.Sequential(Bottleneck(inputs, width, stride, shortcut))
 
 
-def build(n_classes: int) -> nn.Module:
+def build(n_classes: int, options: Options) -> nn.Module:
     """The small model with random weights."""
-    return _tanet.TANet(_SmallResNet(), _WIDTHS[-1] * Bottleneck.expansion, SPEC.frames, n_classes, dropout=0.3)
+    return TANet(_SmallResNet(), _WIDTHS[-1] * Bottleneck.expansion, _FRAMES, n_classes, dropout=0.3)
 
 
-def import_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Check a state dict of this model (strict)."""
-    n_classes = next((len(value) for key, value in state.items() if key.endswith("new_fc.bias")), 1)
-    return _tanet.import_weights(state, build(n_classes))
+def tiny() -> Options:
+    """The model is small as it is."""
+    return Options()
