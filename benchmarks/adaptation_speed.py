@@ -19,10 +19,11 @@ def main(backbone: str = "tanet_small", clips: str = "12") -> None:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     module = plugins.load("backbones", backbone)
-    spec, n_classes = module.SPEC, 12
+    options, n_classes = module.Options(), 12
+    spec = module.spec(options)
     times = {}
     for name in plugins.available("methods"):
-        model = module.build(n_classes).to(device).eval()
+        model = module.build(n_classes, options).to(device).eval()
         layers = module.aligned_layers(model)
         widths = {layer: model.get_submodule(layer).weight.numel() for layer in layers}
         moments = {layer: (torch.zeros(n, device=device), torch.ones(n, device=device)) for layer, n in widths.items()}

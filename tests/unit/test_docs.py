@@ -1,11 +1,13 @@
-"""The documentation of corruptions says what their files say."""
+"""The documentation of corruptions and backbones says what their files say."""
 
 from pathlib import Path
 
 import pytest
+import torch
 
-from earshot import plugins
+from earshot import label_spaces, plugins, training
 
+BACKBONES = Path(__file__).parents[2] / "docs" / "backbones.md"
 PAGE = Path(__file__).parents[2] / "docs" / "corruptions.md"
 
 
@@ -29,3 +31,28 @@ def test_tables_of_presets_are_listed(name):
     for preset, table in plugins.load("corruptions", name).SPEC.severities.items():
         if preset != "default":
             assert values(table) in PAGE.read_text(encoding="utf-8"), (name, preset)
+
+
+@pytest.mark.parametrize("name", plugins.available("backbones"))
+def test_every_backbone_is_listed_with_what_it_takes(name):
+    module = plugins.load("backbones", name)
+    spec = module.spec(module.Options())
+    with torch.device("meta"):
+        model = module.build(400, module.Options())
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    resize = " x ".join(map(str, spec.resize)) if isinstance(spec.resize, tuple) else spec.resize
+    cells = [
+        f"`{name}`", spec.title, f"{millions:.1f}", spec.frames, f"{resize}, {spec.size}",
+        f"`{spec.sampling}`", f"`{spec.crop}`",
+        f"{len(module.aligned_layers(model))} of {len(module.candidate_layers(model))}",
+        ", ".join(f"`{option}`" for option in module.Options.model_fields) or "none",
+    ]  # fmt: skip
+    assert f"| {' | '.join(map(str, cells))} |" in BACKBONES.read_text(encoding="utf-8")
+
+
+def test_every_setting_of_training_and_every_label_space_is_listed():
+    page = BACKBONES.read_text(encoding="utf-8")
+    for name, field in training.Hyper.model_fields.items():
+        value = str(field.default).lower() if isinstance(field.default, bool) else field.default
+        assert f"`{name}: {value}`" in page
+    assert all(f"`{name}`" in page for name in label_spaces.available())

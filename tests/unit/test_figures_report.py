@@ -230,3 +230,22 @@ def test_data_problems_are_counted(world, about):
     grid = report.problems_grid(world.paths, about, ["toy"])
     assert grid.rows[0] == ("toy", "clean", "24", "24", "—", "—", "4", "0")
     assert grid.rows[1] == ("toy", "gauss 5", "24", "23", "truncated (1)", "—", "4", "—")
+
+
+def test_random_weights_are_no_result(about):
+    name = "b-random-weights"
+    rows = [{**row, "backbone": name} for row in gain(1.0, 3.0)]
+    found = report.headline(rows, about, "d", name)
+    assert (found.text, found.tone) == (tables.NO_RESULT, "even")
+    made = [table for table in tables.build(rows, about) if table.name.startswith("accuracy")]
+    assert made and all(table.caption.startswith(tables.NO_RESULT) for table in made)
+
+
+def test_where_weights_come_from_is_told(tmp_path):
+    rows = fake.prediction_rows(["source"])
+    checkpoint = {"origin": "torchvision R2Plus1D_18_Weights.KINETICS400_V1", "sha256": "91a641e6" * 8, "classes": "k400"}
+    known = {"origin": "trained", "fit": "head", "label_space": "8-abc", "sha256": "0123456789abcdef", "checkpoint": checkpoint}
+    (grid,) = report.weights_grids([fake.write_predictions(tmp_path, rows, weights=known)])
+    assert grid.rows == [
+        ("toy", "tiny", "a linear head trained here", checkpoint["origin"], "91a641e691a6", "8-abc", "0123456789ab")
+    ]

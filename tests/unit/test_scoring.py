@@ -212,6 +212,10 @@ def test_mixed_splits_are_refused(tmp_path):
     refused(tmp_path, "different splits", split="val")
 
 
+def test_two_sets_of_weights_under_one_name_are_refused(tmp_path):
+    refused(tmp_path, "different weights of one backbone", weights={"origin": "imported", "sha256": "other"})
+
+
 def test_the_same_videos_under_two_names_are_refused(tmp_path):
     refused(tmp_path, "the same videos", clips_digest="toy/gauss/5")
 

@@ -127,7 +127,7 @@ def collect(paths: Paths, about: About, experiment: str) -> ReportData:
         figures=figures,
         data=[datasets_grid(paths, about, known), problems_grid(paths, about, known)],
         timings=timing_grids(paths.timings),
-        training=training_grids(paths.training),
+        training=[*weights_grids(paths.predictions), *training_grids(paths.training)],
         tuning=tuning_grids(paths.tuning, about),
         sound=sound_grids(paths, about, known),
         mapped=mapped_sounds(paths.label_map),
@@ -221,7 +221,7 @@ def headline(metrics: Sequence[Row], about: About, dataset: str, backbone: str) 
     """What the numbers say about sound, whether it is a gain, a loss or neither."""
     where = f"{dataset}, {backbone}"
     if untrained(backbone):
-        return Headline(NO_RESULT, "The config asks for `weights: random`.", "bad", where)
+        return Headline(NO_RESULT, "The config asks for `weights: random`.", "even", where)
     method = listener(metrics, about, dataset, backbone)
     reference = next((r for r in ("vitta", "source") if find(metrics, "top1", dataset, backbone, r, MEAN)), "")
     gain = find(metrics, f"top1_gain_over_{reference}", dataset, backbone, method, MEAN) if method and reference else None
@@ -434,6 +434,21 @@ def timing_grids(timings: Sequence[str]) -> list[Grid]:
         rows.append((method, number(decode), number(adapt), str(len(times))))
     note = "Median over clips. Runs that were reused keep the times of the job that made them."
     return [Grid("Time a clip", ("method", "decoding [ms]", "adapting and predicting [ms]", "clips timed"), rows, note)]
+
+
+def weights_grids(predictions: Sequence[str]) -> list[Grid]:
+    """Where the weights of each source model come from, as its predictions tell."""
+    rows: dict[tuple[str, str], tuple[str, ...]] = {}
+    for path in predictions:
+        facts = contracts.facts_of(path)
+        known = facts.get("weights", {})
+        checkpoint = known.get("checkpoint") or {}
+        how = {"head": "a linear head trained here", "all": "trained here"}.get(known.get("fit", ""), known.get("origin", DASH))
+        told = (how, checkpoint.get("origin", DASH), checkpoint.get("sha256", "")[:12] or DASH)
+        identity = (known.get("label_space", DASH), known.get("sha256", "")[:12] or DASH)
+        rows[facts["dataset"], facts["backbone"]] = (*told, *identity)
+    header = ("dataset", "backbone", "weights", "checkpoint", "its sha256", "label space", "sha256 of the weights")
+    return [Grid("Source models", header, [(*key, *row) for key, row in rows.items()])] if rows else []
 
 
 def training_grids(training: Sequence[str]) -> list[Grid]:

@@ -28,16 +28,19 @@ class Options(BaseModel, extra="forbid"):
 
     variant: Literal["tiny", "small", "base", "mini"] = "base"
     frames: int = Field(16, ge=2, multiple_of=2)
+    resize: int = Field(
+        224, ge=224, description="short side in px as ViTTA has it; torchvision's own weights were measured at 256"
+    )
     window_frames: Literal[8, 16] = Field(8, description="16: the checkpoint of Something-Something v2")
     stochastic_depth: float = Field(0.2, ge=0, lt=1)
     dropout: float = Field(0.5, ge=0, lt=1, description="before the head")
 
 
 def spec(options: Options) -> Backbone:
-    """Clips as ViTTA prepares them: OpenCV's bilinear resize to a short side of 224, middles of segments."""
-    size = 64 if options.variant == "mini" else 224
+    """Clips as ViTTA prepares them: bilinear without antialiasing, as OpenCV's, and middles of segments."""
+    size, resize = (64, 64) if options.variant == "mini" else (224, options.resize)
     return Backbone(
-        f"Video Swin ({options.variant})", options.frames, resize=size, size=size, source="arXiv 2106.13230",
+        f"Video Swin ({options.variant})", options.frames, resize, size, source="arXiv 2106.13230",
         antialias=False, sampling="segments", crop="resized",
     )  # fmt: skip
 
