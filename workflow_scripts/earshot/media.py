@@ -6,8 +6,9 @@ read raises `MediaError`, whose message says what is wrong with it.
 
 import shutil
 import subprocess
+import threading
 import wave as wave_file
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,10 +21,12 @@ from typing import IO, Any
 import av
 import ffmpeg
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from earshot.errors import MediaError
 from earshot.files import atomic_path
+from earshot.seeking import pick
 
 Frames = NDArray[np.uint8]
 Wave = NDArray[np.float32]
@@ -38,6 +41,7 @@ _MP4_SOUND = {"aac", "alac", "ac3", "eac3", "flac", "mp2", "mp3", "mp3float", "o
 _MP4_PICTURE = {"h264", "hevc", "mpeg4", "av1", "vp9", "libdav1d", "mpeg2video"}
 _HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 _BLOCK_BYTES = 64_000_000  # of decoded frames held at a time
+_OF_THREAD = threading.local()
 
 
 @dataclass(frozen=True)
@@ -206,9 +210,16 @@ def _uneven(times: Sequence[int]) -> bool:
 
 def upright(frame: av.VideoFrame) -> Frames:
     """A frame (H, W, 3) with the display rotation applied, which PyAV reports and does not apply."""
-    picture: Frames = frame.to_ndarray(format="rgb24")  # type: ignore[assignment]
+    picture: Frames = _reformatter().reformat(frame, format="rgb24", threads=1).to_ndarray()  # type: ignore[assignment]
     turned = np.rot90(picture, k=round(frame.rotation / 90) % 4) if frame.rotation else picture
     return np.ascontiguousarray(turned)  # the rows of a narrow frame are padded
+
+
+def _reformatter() -> VideoReformatter:
+    """One for each thread: setting it up, and starting its threads, costs four times what turning a small frame to RGB does."""
+    if not hasattr(_OF_THREAD, "reformatter"):
+        _OF_THREAD.reformatter = VideoReformatter()
+    return _OF_THREAD.reformatter
 
 
 def frame_blocks(path: str | Path, block: int = 64, every: int = 1) -> Iterator[Frames]:
@@ -231,10 +242,20 @@ def frame_blocks(path: str | Path, block: int = 64, every: int = 1) -> Iterator[
 def read_frames(path: str | Path, indices: Iterable[int] | None = None) -> dict[int, Frames]:
     """Decode the wanted frames once: {index: (H, W, 3)}; None means all.
 
-    Decoding stops after the last wanted frame. Indices beyond the end are absent from the answer; raises MediaError if
-    no wanted frame could be decoded.
+    Packets that they do not depend on are skipped where that changes nothing (`seeking`), and decoding stops after the last
+    wanted frame. Indices beyond the end are absent from the answer; raises MediaError if no wanted frame could be decoded.
     """
     wanted = None if indices is None else set(indices)
+    found = pick(path, wanted, upright) if wanted else None
+    if found is None:
+        found = in_order(path, wanted)
+    if not found:
+        raise MediaError("undecodable: none of the wanted frames can be decoded")
+    return found
+
+
+def in_order(path: str | Path, wanted: Collection[int] | None) -> dict[int, Frames]:
+    """Decode all frames up to the last wanted one, or to the end: {index: (H, W, 3)} of the wanted ones."""
     last = max(wanted) if wanted else None
     found: dict[int, Frames] = {}
     with _open(path) as container:
@@ -245,8 +266,6 @@ def read_frames(path: str | Path, indices: Iterable[int] | None = None) -> dict[
                 found[index] = upright(frame)
             if index == last:
                 break
-    if not found:
-        raise MediaError("undecodable: none of the wanted frames can be decoded")
     return found
 
 

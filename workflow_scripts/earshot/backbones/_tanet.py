@@ -57,7 +57,7 @@ class TemporalAdaptiveModule(nn.Module):
         gate = self.L(pooled).transpose(1, 2)[..., None]  # (V, T, C, 1)
         # gate and kernel together are one small number for each frame, channel and tap
         before, now, after = (kernel * gate).to(x.dtype)[..., None, None].unbind(3)
-        return _TemporalMix.apply(clips, before, now, after).view_as(x)  # type: ignore[no-untyped-call]
+        return _TemporalMix.apply(clips, before, now, after).view_as(x)
 
 
 class _TemporalMix(torch.autograd.Function):
@@ -77,7 +77,7 @@ class _TemporalMix(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         clips, before, now, after = ctx.saved_tensors
         of_clips = torch.mul(now, gradient, out=torch.empty_like(clips))
         of_clips[:, :-1].addcmul_(before[:, :-1], gradient[:, 1:])
