@@ -151,7 +151,7 @@ def test_logits_are_the_librarys(case):
     torch.testing.assert_close(model(clips), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in LIBRARY if name != "s3d"])  # which has no small form
+@pytest.mark.parametrize("name", LIBRARY)
 @torch.no_grad()
 def test_logits_are_the_head_of_the_features_of_each_clip(name):
     module = plugins.load("backbones", name)

@@ -202,9 +202,10 @@ def test_published_weights_and_statistics_give_what_was_trained_here(finished, t
         },
         "targets": ["known", "others"],
     }
-    copy.run(config=copy.write_config("published.yaml", values))
-    folder = copy.folder / "results"
     cell = "demo/contrast-5"
+    targets = (f"predictions/known/{cell}/published.parquet", "tables/others/accuracy.md")
+    copy.run(*(f"results/{target}" for target in targets), config=copy.write_config("published.yaml", values))
+    folder = copy.folder / "results"
     ours = contracts.read(folder / f"predictions/known/{cell}/published.parquet", contracts.PREDICTIONS)
     trained = contracts.read(folder / f"predictions/demo/{cell}/tanet_small.parquet", contracts.PREDICTIONS)
     expected = [row for row in trained if row["method"] == "source" and row["seed"] == 0]
@@ -217,7 +218,7 @@ def test_published_weights_and_statistics_give_what_was_trained_here(finished, t
     assert not list((folder / "source_statistics/demo").glob("guess*"))  # nobody asked for them
     marked = {row["backbone"] for row in contracts.read(folder / "metrics/others.parquet", contracts.METRICS)}
     assert marked == {"probe", "guess-random-weights"}
-    page = (folder / "reports/others.html").read_text()
+    page = (folder / "tables/others/accuracy.md").read_text()
     assert "guess-random-weights" in page and tables.NO_RESULT in page
 
 

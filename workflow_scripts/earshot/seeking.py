@@ -1,7 +1,8 @@
 """Decoding only the packets that wanted frames depend on, with the pixels and numbers of decoding all frames in order.
 
 A wanted frame needs the packets from the last point before it at which decoding can start up to its own, less those of
-pictures that nothing depends on. The headers of H.264 and H.265 units say both, and packets' times give the order of showing.
+pictures that nothing depends on. The headers of H.264 and H.265 units say both. Packets' times give the order of showing, and
+frames that the decoder gives in another one end the attempt.
 Everything else (other codecs, parameters that change on the way, edit lists, interlaced pictures, damage) is left to the
 caller, who decodes all frames in order. Clauses: ITU-T H.264, 7.4.1; ITU-T H.265, 7.4.2.2.
 """
@@ -64,7 +65,7 @@ def pick(path: str | Path, wanted: Collection[int], convert: Callable[[av.VideoF
         return None
     try:
         plan = plan_of(path, wanted)
-        if plan is None or plan.decoded > _WORTH * plan.runs[-1].stop:
+        if not plan.wanted or plan.decoded > _WORTH * plan.runs[-1].stop:
             return None
         with av.open(str(path)) as container:
             return _decoded(container, plan, convert)
@@ -72,8 +73,8 @@ def pick(path: str | Path, wanted: Collection[int], convert: Callable[[av.VideoF
         return None
 
 
-def plan_of(path: str | Path, wanted: Collection[int]) -> _Plan | None:
-    """Read packets, without decoding, until those of all wanted frames have come, and choose; None if none is there."""
+def plan_of(path: str | Path, wanted: Collection[int]) -> _Plan:
+    """Read packets, without decoding, until those of all wanted frames have come, and choose the ones to decode."""
     with av.open(str(path)) as container:
         context = container.streams.video[0].codec_context if container.streams.video else None
         if context is None or context.name not in _READERS or container.format.name not in _CONTAINERS:
@@ -104,18 +105,16 @@ def _packets(container: Any) -> Iterator[av.Packet]:
             yield packet
 
 
-def _plan(units: Sequence[Unit], places: Sequence[int], wanted: frozenset[int]) -> _Plan | None:
+def _plan(units: Sequence[Unit], places: Sequence[int], wanted: frozenset[int]) -> _Plan:
     """For each wanted frame, the packets from the last start that it follows in both orders up to its own."""
     starts = [at for at, unit in enumerate(units) if unit.start]
-    spans = []
+    spans = [(0, 1)]  # the first packet may hold the encoder's mark, by which decoders know old encoders' faults
     for at, place in enumerate(places):
         if place in wanted:
             start = bisect_right(starts, at) - 1
             while places[starts[start]] > place:  # a picture that is shown before a start may depend on what precedes that
                 start -= 1
             spans.append((starts[start], at + 1))
-    if not spans:
-        return None
     top = max(unit.layer for unit in units)
     skipped = [unit.spare and unit.layer == top and place not in wanted for unit, place in zip(units, places, strict=True)]
     return _Plan(_joined(spans), skipped, places, wanted & set(places))

@@ -6,6 +6,7 @@ positions that torchvision takes after it, so that here it is a linear layer on 
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
@@ -19,16 +20,18 @@ _RULES: tuple[Rule, ...] = ((r"classifier\.1\.", "head."), (r"(?!head\.)", "enco
 
 
 class Options(BaseModel, extra="forbid"):
-    """Clip length, and what is dropped at random before the head while the model trains or adapts."""
+    """Size of clips, their length, and what is dropped at random before the head while the model trains or adapts."""
 
+    variant: Literal["s3d", "mini"] = Field("s3d", description="mini: the same network on clips of 64 px")
     frames: int = Field(16, ge=14, description="its average pooling needs 14 frames")
     dropout: float = Field(0.2, ge=0, lt=1, description="before the head")
 
 
 def spec(options: Options) -> Backbone:
     """Clips as torchvision's weights take them: a resize that ignores the aspect ratio, no antialiasing."""
+    resize, size = (256, 224) if options.variant == "s3d" else (72, 64)
     return Backbone(
-        "S3D", options.frames, resize=(256, 256), size=224, source="arXiv 1712.04851",
+        "S3D", options.frames, (resize, resize), size, source="arXiv 1712.04851",
         mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989), antialias=False,
     )  # fmt: skip
 
@@ -37,6 +40,8 @@ def build(n_classes: int, options: Options) -> nn.Module:
     """The model with random weights; the published one has 8,320,048 parameters for 400 classes."""
     encoder = S3D(num_classes=1)
     encoder.classifier = nn.Identity()
+    if options.variant == "mini":
+        encoder.avgpool = nn.AdaptiveAvgPool3d(1)  # torchvision's needs 7 x 7 positions
     return VideoClassifier(encoder, _WIDTH, n_classes, options.dropout)
 
 
@@ -65,5 +70,5 @@ def aligned_layers(model: nn.Module) -> list[str]:
 
 
 def tiny() -> Options:
-    """The shortest clips; nothing else can be smaller, because the average pooling needs 7 x 7 positions."""
-    return Options(frames=14)
+    """Short and small clips; the network has no size of its own."""
+    return Options(variant="mini", frames=14)
