@@ -48,7 +48,7 @@ def main() -> None:
                 views = sampling.views("uniform_equidist", n, FRAMES, 2, np.random.default_rng(0))
                 for which, picks in (("evaluation", middle), ("with views", np.concatenate([middle, views]))):
                     wanted = set(picks.ravel().tolist())
-                    slow, fast = (best(partial(read, path, wanted)) for read in (media.in_order, media.read_frames))
+                    slow, fast = (best(partial(read, path, wanted)) for read in (media.decode_in_order, media.read_frames))
                     skips = seeking.pick(path, wanted, media.upright) is not None
                     ratio = f"{slow / fast:5.2f}x" if skips else "    -"
                     print(

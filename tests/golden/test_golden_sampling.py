@@ -78,7 +78,7 @@ def check(view, expected):
 
 
 def test_evaluation_view():
-    check(transforms.evaluation_crops(transforms.resized(frames(), SPEC), 224)[0], PREPROCESS["tanet_eval"])
+    check(transforms.evaluation_crops(transforms.resized(frames(), SPEC), SPEC)[0], PREPROCESS["tanet_eval"])
 
 
 def test_augmented_view():

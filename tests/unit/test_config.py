@@ -56,6 +56,11 @@ def change(values, path, value):
         ("backbones.tanet_small.weights", {"checkpoint": "k400"}, r"unknown checkpoint 'k400'; available: none"),
         ("backbones.tanet_small.weights", {"random": True, "fit": "all"}, r"takes neither a checkpoint nor training"),
         ("backbones.tanet_small.weights", {"fit": "head"}, r"without a checkpoint there is nothing to keep"),
+        (
+            "backbones.tanet_small.weights",
+            {"fit": "all", "statistics": {"mean": "m", "var": "v"}},
+            r"they need one that is not trained on",
+        ),
         ("backbones.tanet_small.weights_of", {"ucf": "random"}, r"weights_of: unknown dataset 'ucf'; available: demo"),
         ("checkpoints", {"a": {}}, r"exactly one of path, url, hub, torchvision; given: none"),
         ("checkpoints", {"a": {"path": "x", "hub": "y/z"}}, r"exactly one of .*; given: path, hub"),

@@ -1,5 +1,6 @@
 """What a model is given: the same tensors from a lossless file and from memory, before or after the crop."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from earshot.backbones import r2plus1d_18, tanet_small, video_swin
 from earshot.corrupting import Corrupter, Recipe
 from earshot.errors import MediaError
 from earshot.frames import Frames
-from earshot.loading import ClipLoader, FrameCache, Sampling, in_order
+from earshot.loading import ClipLoader, FrameCache, Sampling, prefetched
 from helpers import moving_square
 
 SPEC = tanet_small.spec(tanet_small.Options())
@@ -81,15 +82,17 @@ SWIN = video_swin.spec(video_swin.tiny())
 
 @pytest.mark.parametrize("spec", [SPEC, SWIN, r2plus1d_18.spec(r2plus1d_18.Options())], ids=lambda spec: spec.title)
 def test_several_clips_and_crops_are_evaluated(clips, row, spec):
+    style = "dense_interval" if spec.sampling == "segments" else "uniform"
+
     def evaluated(**how):
         loader = ClipLoader(spec, Frames(clips), FrameCache(0), "cpu", Sampling(**how))
         alone = loader.evaluation(row)
         assert torch.equal(loader.load(row, 0).evaluation, alone)
         return alone
 
-    many = evaluated(clips=2, crops=3, evaluation="uniform")
+    many = evaluated(clips=2, crops=3, evaluation=style)
     assert many.shape == (6, 3, spec.frames, spec.size, spec.size)
-    centres = evaluated(clips=2, evaluation="uniform")
+    centres = evaluated(clips=2, evaluation=style)
     assert torch.equal(many[1::3], centres)
     assert not torch.equal(many[0], many[2])
     assert evaluated().shape[0] == 1
@@ -97,9 +100,10 @@ def test_several_clips_and_crops_are_evaluated(clips, row, spec):
 
 def test_crops_of_a_wide_frame_are_its_two_ends_and_its_centre():
     base = torch.arange(40).repeat(2, 3, 10, 1).to(torch.uint8)  # every pixel holds its column
-    columns = [crop[0, 0, 0].tolist() for crop in transforms.evaluation_crops(base, 10, crops=3)]
+    spec = replace(SPEC, size=10)
+    columns = [crop[0, 0, 0].tolist() for crop in transforms.evaluation_crops(base, spec, crops=3)]
     assert [(column[0], column[-1]) for column in columns] == [(0, 9), (15, 24), (30, 39)]
-    rows = [crop[0, 0, :, 0].tolist() for crop in transforms.evaluation_crops(base.transpose(2, 3), 10, crops=3)]
+    rows = [crop[0, 0, :, 0].tolist() for crop in transforms.evaluation_crops(base.transpose(2, 3), spec, crops=3)]
     assert rows == columns
 
 
@@ -128,7 +132,7 @@ def test_results_come_in_the_order_asked_for_and_errors_with_them():
         return torch.tensor(number)
 
     for threads in (1, 4):
-        found = list(in_order((partial(load, number) for number in range(9)), threads))
+        found = list(prefetched((partial(load, number) for number in range(9)), threads))
         assert [str(item) if isinstance(item, MediaError) else int(item) for item in found] == [
             0,
             1,
@@ -140,3 +144,19 @@ def test_results_come_in_the_order_asked_for_and_errors_with_them():
             7,
             8,
         ]
+
+
+def test_video_swin_s_frames_are_rounded_as_mmcv_rounds_them():
+    """320x240 at a short side of 224: 298.67 px wide, and 37.5 px left of the centre."""
+    full = video_swin.spec(video_swin.Options())
+    frames = np.zeros((1, 240, 320, 3), np.uint8)
+    assert transforms.resized(frames, full).shape[2:] == (224, 299)
+    assert transforms.resized(frames, replace(full, rounding="torchvision")).shape[2:] == (224, 298)
+    base = torch.arange(299).clamp(max=255).repeat(1, 3, 224, 1).to(torch.uint8)
+    assert transforms.evaluation_crops(base, full)[0][0, 0, 0, 0] == 37
+    assert transforms.evaluation_crops(base, replace(full, rounding="torchvision"))[0][0, 0, 0, 0] == 38
+
+
+def test_several_clips_of_one_whole_video_are_refused():
+    with pytest.raises(ValueError, match="take `dense_interval`"):
+        sampling.evaluation("segments", 20, 8, clips=2)

@@ -79,7 +79,7 @@ def make(tmp_path_factory):
 
 @cache
 def all_frames(path):
-    return media.in_order(path, None)
+    return media.decode_in_order(path, None)
 
 
 def subsets(count, tries=5):
@@ -138,6 +138,23 @@ def test_pictures_that_lack_what_they_depend_on(make, tmp_path, name):
     source = make(name, PICKED[name])
     cut = ffmpeg(tmp_path, ["-ss", "0.7", "-i", source, "-c", "copy", "-copyinkf"], tmp_path / f"cut.{name[-3:]}")
     check(cut)
+
+
+def test_a_stream_that_begins_with_pictures_that_cannot_be_decoded(make, tmp_path):
+    """H.265 from its second random access point on: numbers of packets and of frames are not the same."""
+    source = make("h265.mp4", PICKED["h265.mp4"])
+    for suffix in ("mkv", "mp4"):
+        path = tmp_path / f"late.{suffix}"
+        with av.open(str(source)) as given, av.open(str(path), "w") as out:
+            stream, starts, written = out.add_stream_from_template(given.streams.video[0]), 0, 0
+            for packet in given.demux(video=0):
+                starts += packet.is_keyframe
+                if starts > 1 and packet.size:
+                    packet.stream = stream
+                    out.mux(packet)
+                    written += 1
+        assert len(all_frames(path)) < written
+        assert check(path) == 0
 
 
 def test_a_change_of_set_up_on_the_way(make, tmp_path):
@@ -204,7 +221,7 @@ def test_truncated_files(make, tmp_path, name):
         cut.write_bytes(whole[: int(len(whole) * share)])
         for wanted in subsets(FRAMES, 1):
             found = outcome(lambda cut=cut, wanted=wanted: media.read_frames(cut, wanted))
-            expected = outcome(lambda cut=cut, wanted=wanted: media.in_order(cut, wanted) or None)
+            expected = outcome(lambda cut=cut, wanted=wanted: media.decode_in_order(cut, wanted) or None)
             assert (found is None) == (expected is None)
             if found:
                 assert found.keys() == expected.keys()
@@ -225,7 +242,7 @@ def test_damaged_bytes_never_give_another_frame(make, tmp_path, name):
         path.write_bytes(hit.tobytes())
         wanted = set(rng.choice(FRAMES, 6, replace=False).tolist())
         picked = seeking.pick(path, wanted, media.upright)
-        expected = outcome(lambda path=path: media.in_order(path, None))
+        expected = outcome(lambda path=path: media.decode_in_order(path, None))
         for number, frame in picked.items() if picked and expected else ():
             possible = [expected[number - lost] for lost in range(4) if number - lost in expected]
             assert any(np.array_equal(frame, other) for other in [undamaged[number], *possible]), (seed, number)
@@ -241,7 +258,7 @@ def test_a_decoding_error_leads_to_decoding_in_order(make, tmp_path, name):
     path = tmp_path / f"hit.{name[-3:]}"
     path.write_bytes(hit)
     assert seeking.pick(path, {4, 8}, media.upright) is None
-    found, expected = media.read_frames(path, {4, 8}), media.in_order(path, {4, 8})
+    found, expected = media.read_frames(path, {4, 8}), media.decode_in_order(path, {4, 8})
     assert all(np.array_equal(found[number], expected[number]) for number in (4, 8))
 
 

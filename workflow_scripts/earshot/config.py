@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from earshot import corruptions, plugins
+from earshot.sampling import EvaluationStyle, ViewStyle
 
 SOUND = "sound_"  # how the names of corruptions of the sound begin
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
@@ -50,6 +51,7 @@ def _pictures(names: Any) -> Any:
     return found
 
 
+UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
 Pictures = Annotated[list[Annotated[Key, _plugin("corruptions")]], BeforeValidator(_pictures)]
 
 
@@ -80,7 +82,7 @@ class AudioModelConfig(_Section):
 class CheckpointConfig(_Section):
     """A file of published weights. Exactly one of `path`, `url`, `hub` and `torchvision` says where it is."""
 
-    path: str = Field("", description="a local file or, for models with companions such as a tokenizer, a folder")
+    path: UserPath = Field("", description="a local file or, for models with companions such as a tokenizer, a folder")
     url: str = Field("", description="needs `sha256`")
     hub: str = Field("", description="owner/name on the Hugging Face hub")
     files: list[str] = Field(["model.safetensors"], description="of `hub`: the weights first, then their companions")
@@ -104,8 +106,8 @@ class CheckpointConfig(_Section):
 class StatisticsFiles(_Section):
     """ViTTA's published source statistics: two `.npy` lists, one array for each layer."""
 
-    mean: str
-    var: str
+    mean: UserPath
+    var: UserPath
 
 
 class WeightsConfig(_Section):
@@ -124,6 +126,8 @@ class WeightsConfig(_Section):
             raise ValueError("`weights: random` takes neither a checkpoint nor training")
         if not self.random and not self.checkpoint and self.fit != "all":
             raise ValueError("without a checkpoint there is nothing to keep: `weights: scratch` trains everything")
+        if self.statistics and (not self.checkpoint or self.fit == "all"):
+            raise ValueError("published `statistics` are those of a checkpoint's encoder: they need one that is not trained on")
         return self
 
 
@@ -202,10 +206,8 @@ class Protocol(_Section):
     )
     order: Literal["shuffled", "listed"] = "shuffled"
     views: Annotated[int, Field(ge=1, le=16)] = 2
-    view_sampling: Literal["uniform_equidist", "uniform", "uniform_rand", "dense_equidist", "dense", "dense_rand", "random"] = (
-        Field("uniform_equidist", description="frames of the views that a method adapts on")
-    )
-    evaluation_sampling: Literal["uniform", "segments", "dense", "dense_interval"] | None = Field(
+    view_sampling: ViewStyle = Field("uniform_equidist", description="frames of the views that a method adapts on")
+    evaluation_sampling: EvaluationStyle | None = Field(
         None, description="frames of the clips that are predicted; none: the backbone's own way"
     )
     evaluation_clips: Annotated[int, Field(ge=1, le=16)] = Field(1, description="clips whose logits are averaged")
@@ -447,6 +449,11 @@ def load(values: Mapping[str, Any]) -> Config:
             given = "" if isinstance(problem["input"], dict | list) else f" (given: {problem['input']!r})"
             lines.append(f"  {where}: {message}{given}")
         raise ConfigError("config.yaml is not valid:\n" + "\n".join(lines)) from None
+
+
+def runtime_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The `runtime:` section of a raw config, with defaults: for jobs, which are not done again when speed alone changes."""
+    return Runtime.model_validate(values.get("runtime", {})).model_dump()
 
 
 def reviewed_label_map(name: str) -> Path:

@@ -40,7 +40,7 @@ def import_weights(manifest: str, plugin: str, options: Mapping[str, Any], class
         state = _with_text(published, module, chosen, about, [row["prompt"] for row in rows])
     else:
         state = _with_classes(published, module, chosen, about, names)
-    weights.save(out, state, {**facts, "origin": "imported", "checkpoint": told(about)})
+    weights.save(out, state, {**facts, "origin": "imported", "checkpoint": checkpoint_facts(about)})
 
 
 def initial(model: nn.Module, manifest: str, plugin: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def initial(model: nn.Module, manifest: str, plugin: str, options: Mapping[str, 
     else:
         state = module.import_weights(published, module.build(rows, weights.options_of(module, options)))
     model.load_state_dict({**state, **fresh})
-    return told(about)
+    return checkpoint_facts(about)
 
 
 def head_rows(state: Mapping[str, Tensor]) -> int | None:
@@ -64,7 +64,7 @@ def head_rows(state: Mapping[str, Tensor]) -> int | None:
     return len(found[0]) if found else None
 
 
-def told(manifest: Mapping[str, Any]) -> dict[str, str]:
+def checkpoint_facts(manifest: Mapping[str, Any]) -> dict[str, str]:
     """What results say of a checkpoint: nothing that differs from machine to machine."""
     return {name: manifest[name] for name in ("origin", "sha256", "classes")}
 

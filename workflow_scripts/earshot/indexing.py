@@ -1,5 +1,6 @@
 """From a dataset plug-in's list to `clips.parquet`: every listed file is probed, and what is wrong with it becomes a row."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -23,7 +24,7 @@ def index_dataset(
     facts = {"dataset": name, "plugin": plugin, "protocol": module.SPEC.protocol, "remarks": list(listed.remarks)}
     contracts.write(rows, contracts.CLIPS, clips, facts)
     class_ids = {label: number for number, label in enumerate(listed.classes)}
-    named = [{"class_id": i, "name": n, "prompt": n.replace("_", " ")} for n, i in class_ids.items()]
+    named = [{"class_id": i, "name": n, "prompt": readable(n)} for n, i in class_ids.items()]
     contracts.write(named, contracts.CLASSES, classes, facts)
     contracts.write([_event(event, class_ids) for event in listed.events], contracts.EVENTS, events, facts)
 
@@ -36,6 +37,12 @@ def _event(event: Any, class_ids: dict[str, int]) -> dict[str, Any]:
         "onset": event.onset,
         "offset": event.offset,
     }
+
+
+def readable(name: str) -> str:
+    """A class's name as words, for language models: `ApplyEyeMakeup` and `apply_eye_makeup` are `apply eye makeup`."""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return (parted if parted == name else parted.lower()).replace("_", " ")
 
 
 def clip_id(video: str) -> str:

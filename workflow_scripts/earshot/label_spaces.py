@@ -24,14 +24,18 @@ class LabelSpace:
     def positions(self, wanted: Sequence[str]) -> list[int]:
         """The output of each wanted class; case, underscores and hyphens do not count.
 
-        Raises LabelSpaceError that lists the classes that are not there.
+        Raises LabelSpaceError that lists the classes that are not there, or are one class there.
         """
         places = {plain(name): i for i, others in enumerate(self.also) for name in others}
         places |= {plain(name): i for i, name in enumerate(self.names)}  # a class's own name goes before another's alias
         absent = [name for name in wanted if plain(name) not in places]
         if absent:
             raise LabelSpaceError(f"{len(absent)} of {len(wanted)} classes are not in the label space: {', '.join(absent)}")
-        return [places[plain(name)] for name in wanted]
+        found = [places[plain(name)] for name in wanted]
+        same = [name for name, place in zip(wanted, found, strict=True) if found.count(place) > 1]
+        if same:
+            raise LabelSpaceError(f"these classes are not told apart in the label space: {', '.join(same)}")
+        return found
 
 
 def identity(names: Sequence[str]) -> str:

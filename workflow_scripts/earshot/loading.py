@@ -1,5 +1,6 @@
 """From rows of `clips.parquet` to model input: each needed frame is decoded once and kept while memory allows."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,32 +29,40 @@ class FrameCache:
     def __init__(self, megabytes: int) -> None:
         self.left = megabytes * 1_000_000
         self.held: dict[str, dict[int, Frame]] = {}
+        self.lock = threading.Lock()
 
     def frames(self, source: Frames, row: Mapping[str, Any], indices: Sequence[int], ahead: bool = False) -> Frame:
         """The frames (T, H, W, 3) of a clip at `indices`; raises MediaError if the file cannot give them.
 
-        `ahead`: all frames are decoded at once if there is room for them, because others will be asked for later.
+        `ahead`: all frames are decoded at once if there is room for them, because others will be asked for later. What is
+        held changes no frame and no error.
         """
-        name = row["clip_id"]
-        found = self.held.get(name)
+        found = self.held.get(row["clip_id"])
         if found is None or not set(indices) <= set(found):
-            wanted = range(row["frames"]) if ahead and self._has_room(row) else indices
-            found = _complete(source.read(row, wanted), wanted)
-            size = sum(frame.nbytes for frame in found.values())
-            if name not in self.held and size <= self.left:
-                self.held[name] = found
-                self.left -= size
-        return np.stack([found[index] for index in indices])
+            whole = ahead and found is None and self._take(3 * row["frames"] * row["width"] * row["height"])
+            found = _decode(source, row, range(row["frames"]) if whole else indices)
+            if whole or (row["clip_id"] not in self.held and self._take(sum(frame.nbytes for frame in found.values()))):
+                self.held[row["clip_id"]] = found
+        last = max(found)
+        if max(indices) - last > _LOST:
+            raise MediaError(f"truncated: frame {max(indices)} is missing, the last one that decodes is {last}")
+        return np.stack([found[min(index, last)] for index in indices])
 
-    def _has_room(self, row: Mapping[str, Any]) -> bool:
-        return 3 * row["frames"] * row["width"] * row["height"] <= self.left
+    def _take(self, size: int) -> bool:
+        """Claim room for `size` bytes, if there is as much."""
+        with self.lock:  # clips are loaded by several threads
+            fits = size <= self.left
+            self.left -= size if fits else 0
+        return fits
 
 
-def _complete(found: dict[int, Frame], indices: Sequence[int]) -> dict[int, Frame]:
-    last, wanted = max(found), max(indices)
-    if wanted - last > _LOST:
-        raise MediaError(f"truncated: frame {wanted} is missing, the last one that decodes is {last}")
-    return {index: found[min(index, last)] for index in set(indices)}
+def _decode(source: Frames, row: Mapping[str, Any], indices: Sequence[int]) -> dict[int, Frame]:
+    """Read frames; where the last one is missing, also those before it that may stand in for it."""
+    found = source.read(row, indices)
+    last = max(indices)
+    if last not in found:
+        found |= source.read(row, [*indices, *(number for number in range(last - _LOST, last) if number >= 0)])
+    return found
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ class Sampling:
         )
 
 
-def in_order(loads: Iterable[Callable[[], Tensor]], threads: int) -> Iterator[Tensor | MediaError]:
+def prefetched(loads: Iterable[Callable[[], Tensor]], threads: int) -> Iterator[Tensor | MediaError]:
     """What each load gives, or why it cannot be read, in the order given; with `threads`, some are made ahead.
 
     Decoding and resizing leave Python's lock alone, so threads do what processes would, without copies.
@@ -163,7 +172,7 @@ class ClipLoader:
         """Evaluation clips (clips x crops, 3, T, size, size) uint8 of frames, whose resized form may be known."""
         used, at = np.unique(places, return_inverse=True)
         base = transforms.resized(frames[used], self.spec) if scaled is None else scaled[used]
-        crops = transforms.evaluation_crops(base, self.spec.size, self.how.crops)
+        crops = transforms.evaluation_crops(base, self.spec, self.how.crops)
         return torch.stack([crop[:, picks] for picks in at.reshape(places.shape) for crop in crops])
 
     def _normalised(self, views: Tensor) -> Tensor:

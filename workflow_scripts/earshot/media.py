@@ -248,13 +248,13 @@ def read_frames(path: str | Path, indices: Iterable[int] | None = None) -> dict[
     wanted = None if indices is None else set(indices)
     found = pick(path, wanted, upright) if wanted else None
     if found is None:
-        found = in_order(path, wanted)
+        found = decode_in_order(path, wanted)
     if not found:
         raise MediaError("undecodable: none of the wanted frames can be decoded")
     return found
 
 
-def in_order(path: str | Path, wanted: Collection[int] | None) -> dict[int, Frames]:
+def decode_in_order(path: str | Path, wanted: Collection[int] | None) -> dict[int, Frames]:
     """Decode all frames up to the last wanted one, or to the end: {index: (H, W, 3)} of the wanted ones."""
     last = max(wanted) if wanted else None
     found: dict[int, Frames] = {}

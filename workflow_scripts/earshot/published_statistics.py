@@ -13,7 +13,7 @@ from torch import Tensor
 
 from earshot.backbones import WeightsError
 from earshot.numpy_pickles import read_arrays
-from earshot.state_files import line, refuse_stand_ins, some
+from earshot.state_files import first_few, first_line, refuse_stand_ins
 
 
 def read(mean_path: str | Path, var_path: str | Path, layers: Mapping[str, int]) -> dict[str, tuple[Tensor, Tensor]]:
@@ -36,7 +36,7 @@ def _checked(path: Path, layers: Mapping[str, int]) -> list[np.ndarray]:
     try:
         items = read_arrays(path)
     except Exception as error:  # a damaged pickle may raise anything
-        raise WeightsError(f"'{path}' is no .npy file of arrays of numbers: {line(error)}") from error
+        raise WeightsError(f"'{path}' is no .npy file of arrays of numbers: {first_line(error)}") from error
     if len(items) != len(layers):
         raise WeightsError(f"'{path}' holds {len(items)} arrays; the model has {len(layers)} layers with statistics")
     vectors = [_vector(path, i, name, item) for i, (name, item) in enumerate(zip(layers, items, strict=True))]
@@ -46,7 +46,7 @@ def _checked(path: Path, layers: Mapping[str, int]) -> list[np.ndarray]:
         if vector.shape != (expected,)
     ]
     if wrong:
-        raise WeightsError(f"'{path}' does not fit the model: {some(wrong)}")
+        raise WeightsError(f"'{path}' does not fit the model: {first_few(wrong)}")
     for i, (name, vector) in enumerate(zip(layers, vectors, strict=True)):
         if not np.isfinite(vector).all():
             raise WeightsError(f"'{path}': array {i} (layer {name}) holds numbers that are not finite")

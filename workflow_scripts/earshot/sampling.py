@@ -32,7 +32,9 @@ def evaluation(style: EvaluationStyle, n_frames: int, length: int, clips: int = 
         starts = np.array([room // 2]) if clips == 1 else _spread(room - 1, clips)
         return _dense(n_frames, length, starts, index_base)
     if style == "segments":
-        return np.repeat(_segments(n_frames, length)[None], clips, 0)
+        if clips > 1:
+            raise ValueError("`segments` is one clip of the whole video; for several take `dense_interval`")
+        return _segments(n_frames, length)[None]
     return _dense_interval(n_frames, length, clips)
 
 

@@ -91,6 +91,8 @@ def plan_of(path: str | Path, wanted: Collection[int]) -> _Plan:
         raise _DoubtfulError
     order = {time: place for place, time in enumerate(sorted(times))}
     places = [order[time] for time in times]
+    if places[0] != 0:
+        raise _DoubtfulError  # decoders drop pictures that are shown before the first one and lack what they depend on
     if context.reorder_depth and places == list(range(len(places))):
         raise _DoubtfulError  # the decoder will bring pictures in an order that these times do not tell
     return _plan(units, places, frozenset(wanted))

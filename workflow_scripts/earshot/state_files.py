@@ -28,9 +28,9 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     state = _state_in(content)
     others = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
     if len(others) == len(state):
-        raise WeightsError(f"'{path}' holds no tensors, but {some(others) or type(content).__name__}")
+        raise WeightsError(f"'{path}' holds no tensors, but {first_few(others) or type(content).__name__}")
     if others:
-        raise WeightsError(f"'{path}': the state dict holds entries that are no tensors: {some(others)}")
+        raise WeightsError(f"'{path}': the state dict holds entries that are no tensors: {first_few(others)}")
     return {str(key): value.detach() for key, value in state.items()}
 
 
@@ -39,12 +39,12 @@ def refuse_stand_ins(path: Path) -> None:
     _head(path)
 
 
-def line(error: object) -> str:
+def first_line(error: object) -> str:
     """The first line of an error's text, or its type."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
-def some(names: Sequence[str]) -> str:
+def first_few(names: Sequence[str]) -> str:
     """The first of many names, and how many more there are."""
     more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
     return ", ".join(names[:_TOLD]) + more
@@ -83,7 +83,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"'{path}' is truncated or damaged: {line(error)}") from error
+        raise WeightsError(f"'{path}' is truncated or damaged: {first_line(error)}") from error
 
 
 def _read_torch(path: Path) -> Any:
@@ -103,9 +103,9 @@ def _told_of_torch(text: str) -> str:
         kind = "TorchScript" if "TorchScript" in text else "very old tar"
         return f"is a {kind} archive, which cannot be read without running code; {_CONVERT}"
     if "WeightsUnpickler error" in text:
-        told = line(text.split("WeightsUnpickler error", 1)[1].lstrip(": "))
+        told = first_line(text.split("WeightsUnpickler error", 1)[1].lstrip(": "))
         return f"is damaged or holds more than weights: {told}; {_CONVERT}"
-    return f"is truncated, damaged or no torch file: {line(text)}"
+    return f"is truncated, damaged or no torch file: {first_line(text)}"
 
 
 def _state_in(content: Any) -> Mapping[Any, Any]:

@@ -19,7 +19,7 @@ from earshot.adaptation import Moments
 from earshot.errors import MediaError
 from earshot.files import fingerprint, sha256_of_file
 from earshot.frames import Frames
-from earshot.loading import ClipLoader, FrameCache, in_order
+from earshot.loading import ClipLoader, FrameCache, prefetched
 from earshot.moments import recorded
 
 
@@ -78,7 +78,7 @@ def _write(found: Mapping[str, Moments], module: ModuleType, model: nn.Module, f
 def _batches(loader: ClipLoader, rows: Sequence[dict[str, Any]], size: int, threads: int) -> Iterator[Tensor]:
     held = []
     loads = (partial(loader.evaluation, row) for row in rows)
-    for row, clip in zip(rows, in_order(loads, threads), strict=True):
+    for row, clip in zip(rows, prefetched(loads, threads), strict=True):
         if isinstance(clip, MediaError):
             print(f"left out of the statistics: {row['clip_id']}: {clip}")
         else:

@@ -22,7 +22,7 @@ from earshot.errors import MediaError
 from earshot.files import atomic_path, fingerprint
 from earshot.frames import Frames
 from earshot.label_spaces import identity
-from earshot.loading import ClipLoader, FrameCache, in_order
+from earshot.loading import ClipLoader, FrameCache, prefetched
 from earshot.randomness import numpy_generator, seed_of
 
 Row = dict[str, Any]
@@ -86,7 +86,7 @@ class _Examples:
     def views(self, rows: Sequence[Row], epoch: int) -> Iterator[tuple[Row, Tensor]]:
         """One view (3, T, H, W) of each clip that can be read; the others are named in the log and left out from now on."""
         loads = (partial(self._clip, row, epoch) for row in rows)
-        for row, clip in zip(rows, in_order(loads, self.threads), strict=True):
+        for row, clip in zip(rows, prefetched(loads, self.threads), strict=True):
             if isinstance(clip, MediaError):
                 print(f"left out of training: {row['clip_id']}: {clip}")
                 self.unreadable.add(row["clip_id"])
@@ -324,7 +324,7 @@ class _HeadTrainer:
 def _looked_at(rows: Sequence[Row], loader: ClipLoader, threads: int) -> Iterator[tuple[Row, Tensor]]:
     """Evaluation clips of the rows that can be read; the others are named in the log."""
     loads = (partial(loader.evaluation, row) for row in rows)
-    for row, clip in zip(rows, in_order(loads, threads), strict=True):
+    for row, clip in zip(rows, prefetched(loads, threads), strict=True):
         if isinstance(clip, MediaError):
             print(f"left out of evaluation: {row['clip_id']}: {clip}")
         else:

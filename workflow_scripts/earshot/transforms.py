@@ -91,26 +91,26 @@ def resized(frames: NDArray[np.uint8], spec: Backbone) -> Tensor:
     height, width = frames.shape[1:3]
     if isinstance(spec.resize, tuple):
         return _resize(_channels_first(frames), *spec.resize, spec)
-    short = min(height, width)
-    return _resize(_channels_first(frames), int(height * spec.resize / short), int(width * spec.resize / short), spec)
+    half = 0.5 if spec.rounding == "mmcv" else 0.0
+    new_height, new_width = (int(side * spec.resize / min(height, width) + half) for side in (height, width))
+    return _resize(_channels_first(frames), new_height, new_width, spec)
 
 
-def evaluation_crops(base: Tensor, size: int, crops: int = 1) -> list[Tensor]:
+def evaluation_crops(base: Tensor, spec: Backbone, crops: int = 1) -> list[Tensor]:
     """Squares (3, T, size, size) of resized frames (T, 3, h, w): the centre or, for 3, both ends and the centre."""
-    if crops == 1:
-        return [functional.center_crop(base, [size, size]).transpose(0, 1)]
     height, width = base.shape[2:]
-    if min(height, width) < size:
-        raise ValueError(f"three crops of {size} px need frames of that size at least, not {width}x{height}")
-    places = [(round(part * (height - size) / 2), round(part * (width - size) / 2)) for part in range(3)]
-    middle_y, middle_x = places[1]
-    corners = [(middle_y, x) for _, x in places] if width >= height else [(y, middle_x) for y, _ in places]
-    return [base[:, :, y : y + size, x : x + size].transpose(0, 1) for y, x in corners]
+    size = spec.size
+    middle = round if spec.rounding == "torchvision" else int
+    y, x = (middle((side - size) / 2) for side in (height, width))
+    along = [(y, 0), (y, x), (y, width - size)] if width >= height else [(0, x), (y, x), (height - size, x)]
+    return [
+        base[:, :, top : top + size, left : left + size].transpose(0, 1) for top, left in (along if crops == 3 else [(y, x)])
+    ]
 
 
 def resize_and_crop(frame: NDArray[np.uint8], spec: Backbone) -> NDArray[np.uint8]:
     """The evaluation crop of one frame that stays a frame: (H, W, 3) to (size, size, 3) uint8."""
-    view = evaluation_crops(resized(frame[None], spec), spec.size)[0]  # (3, 1, size, size)
+    view = evaluation_crops(resized(frame[None], spec), spec)[0]  # (3, 1, size, size)
     return np.ascontiguousarray(view[:, 0].permute(1, 2, 0).numpy())
 
 

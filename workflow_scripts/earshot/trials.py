@@ -28,4 +28,4 @@ def try_all(inputs: CellInputs, methods: Mapping[str, Any], grid: Mapping[str, A
             right = sum(row["prediction"] == row["label"] for row in rows)
             trials.append(trial(variant, json.dumps(candidate, sort_keys=True), right, len(rows)))
     facts = {"split": inputs.split, "corruptions": [inputs.corruption], "dataset": inputs.dataset, "seed": seed}
-    contracts.write(trials, contracts.TUNING, out, facts)
+    contracts.write(trials, contracts.TUNING, out, {**facts, "weights": cell.weights_facts()})

@@ -14,6 +14,8 @@ It may define `head_from_text(folder, prompts, options) -> dict[str, Tensor]`: a
 from dataclasses import dataclass
 from typing import Literal
 
+from earshot.sampling import EvaluationStyle
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -24,7 +26,8 @@ class Backbone:
     `frames` of `size` x `size` px, cut from frames that were resized to `resize`: the short side, or (height, width), in px;
     pixel `mean` and `std` by channel for values in [0, 1]. `sampling` names the evaluation clip in `earshot.sampling`;
     `crop` how views for adaptation are cut: `multi_scale` one crop a view from the original frame, `resized` one random
-    resized crop for all views from the resized frame.
+    resized crop for all views from the resized frame. `rounding` says whose: torchvision cuts off a fraction of the long side
+    and rounds the centre's offset, mmcv the other way round.
     """
 
     title: str
@@ -36,8 +39,9 @@ class Backbone:
     std: tuple[float, float, float] = IMAGENET_STD
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = True
-    sampling: Literal["uniform", "segments", "dense"] = "uniform"
+    sampling: EvaluationStyle = "uniform"
     crop: Literal["multi_scale", "resized"] = "multi_scale"
+    rounding: Literal["torchvision", "mmcv"] = "torchvision"
 
 
 class WeightsError(ValueError):

@@ -40,7 +40,7 @@ def fit(state: Mapping[str, Tensor], model: nn.Module, rules: Sequence[Rule], dr
     files lack, are not missed.
     """
     expected = model.state_dict()
-    plain = {key.removeprefix("module."): value for key, value in state.items()}
+    plain = {re.sub(r"^(module\.)+", "", key): value for key, value in state.items()}
     kept = {key: value for key, value in plain.items() if not _is_made(key, dropped)}
     names = {key: key if key in expected else _renamed(key, rules) for key in kept}
     twice = [key for key, n in Counter(names.values()).items() if n > 1]
@@ -57,7 +57,7 @@ def fit(state: Mapping[str, Tensor], model: nn.Module, rules: Sequence[Rule], dr
     if any(wrong.values()):
         raise WeightsError(f"weights do not fit: {'; '.join(f'{name} {_told(keys)}' for name, keys in wrong.items())}")
     counters = {key: torch.zeros_like(v) if key.endswith("num_batches_tracked") else v for key, v in made.items()}
-    return {**counters, **found}
+    return {**counters, **{key: value.to(expected[key].dtype) for key, value in found.items()}}  # some are stored as halves
 
 
 def layers_of(model: nn.Module, kinds: type | tuple[type, ...]) -> list[str]:

@@ -28,8 +28,8 @@ class Options(BaseModel, extra="forbid"):
 
     variant: Literal["tiny", "small", "base", "mini"] = "base"
     frames: int = Field(16, ge=2, multiple_of=2)
-    resize: int = Field(
-        224, ge=224, description="short side in px as ViTTA has it; torchvision's own weights were measured at 256"
+    preprocessing: Literal["vitta", "torchvision"] = Field(
+        "vitta", description="short side of 224 px, rounded as mmcv does; or 256 px, as torchvision's weights were measured"
     )
     window_frames: Literal[8, 16] = Field(8, description="16: the checkpoint of Something-Something v2")
     stochastic_depth: float = Field(0.2, ge=0, lt=1)
@@ -38,10 +38,11 @@ class Options(BaseModel, extra="forbid"):
 
 def spec(options: Options) -> Backbone:
     """Clips as ViTTA prepares them: bilinear without antialiasing, as OpenCV's, and middles of segments."""
-    size, resize = (64, 64) if options.variant == "mini" else (224, options.resize)
+    size, resize = (64, 64) if options.variant == "mini" else (224, 224 if options.preprocessing == "vitta" else 256)
     return Backbone(
         f"Video Swin ({options.variant})", options.frames, resize, size, source="arXiv 2106.13230",
         antialias=False, sampling="segments", crop="resized",
+        rounding="mmcv" if options.preprocessing == "vitta" else "torchvision",
     )  # fmt: skip
 
 
