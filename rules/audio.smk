@@ -62,7 +62,7 @@ rule train_tagger:  # on a sound bank with a vocabulary of its own
         plugin=AT.audio_plugin,
         hyper=AT.audio_hyper,
         seed=CONFIG.seed,
-        runtime=CONFIG.runtime.model_dump(),
+        runtime=AT.runtime,
         code=AT.code("tagging:train", "audio_models.{audio_model}"),
     script:
         "../workflow_scripts/train_tagger.py"

@@ -13,7 +13,6 @@ rule fetch_checkpoint:  # a local file, a URL, a file of the hub or of torchvisi
     params:
         checkpoint=AT.checkpoint,
         folder=AT.checkpoint_folder,
-        offline=CONFIG.runtime.offline,
         code=AT.code("importing:fetch"),
     script:
         "../workflow_scripts/fetch_checkpoint.py"
@@ -22,6 +21,7 @@ rule fetch_checkpoint:  # a local file, a URL, a file of the hub or of torchvisi
 rule import_weights:  # a checkpoint's classes become the dataset's; `weights: random` has no checkpoint
     input:
         manifest=AT.manifest,
+        space=AT.label_space_file,
         classes="<data>/{dataset}/classes.parquet",
     output:
         weights="<data>/weights/{backbone}/{dataset}/imported.safetensors",
@@ -36,6 +36,7 @@ rule import_weights:  # a checkpoint's classes become the dataset's; `weights: r
         runtime=60,
     params:
         backbone=AT.backbone,
+        space=AT.label_space,
         seed=CONFIG.seed,
         spaces=AT.package_files("classes/*.csv"),
         code=AT.code("importing:import_weights", "backbones.{backbone}"),
@@ -69,7 +70,7 @@ rule train_source:  # on the clean training split; a killed job goes on from its
         hyper=AT.backbone_training,
         root=AT.dataset_root,
         seed=CONFIG.seed,
-        runtime=CONFIG.runtime.model_dump(),
+        runtime=AT.runtime,
         code=AT.code("training:train", "backbones.{backbone}"),
     script:
         "../workflow_scripts/train_source.py"
@@ -98,7 +99,7 @@ rule compute_statistics:
         backbone=AT.backbone,
         root=AT.dataset_root,
         batch=32,
-        runtime=CONFIG.runtime.model_dump(),
+        runtime=AT.runtime,
         code=AT.code("statistics:compute", "backbones.{backbone}"),
     script:
         "../workflow_scripts/compute_statistics.py"

@@ -3,13 +3,15 @@
 from typing import TYPE_CHECKING
 
 from earshot import streaming
+from earshot.config import runtime_of
 from earshot.jobs import job_log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    inputs = streaming.CellInputs.of(snakemake.input, snakemake.params.codes, snakemake.params.cell)
+    runtime = runtime_of(snakemake.config)
+    inputs = streaming.CellInputs.of(snakemake.input, snakemake.params.codes, snakemake.params.cell, runtime)
     streaming.adapt_cell(
         inputs,
         runs=snakemake.params.runs,

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from earshot import statistics
+from earshot.config import runtime_of
 from earshot.jobs import job_log
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ with job_log(snakemake.log[0]):
         weights_path=snakemake.input.weights,
         root=snakemake.params.root,
         backbone=snakemake.params.backbone,
-        runtime=snakemake.params.runtime,
+        runtime=runtime_of(snakemake.config),
         batch=snakemake.params.batch,
         out=snakemake.output.statistics,
     )

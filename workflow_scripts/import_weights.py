@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 with job_log(snakemake.log[0]):
     importing.import_weights(
         manifest=str(snakemake.input.get("manifest") or ""),
+        space=snakemake.params.space,
         **snakemake.params.backbone,
         classes=snakemake.input.classes,
         seed=snakemake.params.seed,

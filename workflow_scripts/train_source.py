@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from earshot import training
+from earshot.config import runtime_of
 from earshot.jobs import job_log
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ with job_log(snakemake.log[0]):
             fit=snakemake.params.fit,
             hyper=snakemake.params.hyper,
             seed=snakemake.params.seed,
-            runtime=snakemake.params.runtime,
+            runtime=runtime_of(snakemake.config),
             code=snakemake.params.code,
         ),
         weights_out=snakemake.output.weights,

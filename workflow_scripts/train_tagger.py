@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from earshot import tagging
+from earshot.config import runtime_of
 from earshot.jobs import job_log
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ with job_log(snakemake.log[0]):
         plugin=snakemake.params.plugin,
         hyper=snakemake.params.hyper,
         seed=snakemake.params.seed,
-        runtime=snakemake.params.runtime,
+        runtime=runtime_of(snakemake.config),
         out=snakemake.output.weights,
         metrics_out=snakemake.output.training,
     )

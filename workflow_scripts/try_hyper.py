@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 with job_log(snakemake.log[0]):
     cell = dict(snakemake.params.cell)
     grid, methods, seed = cell.pop("grid"), cell.pop("methods"), cell.pop("seed")
-    inputs = CellInputs.of(snakemake.input, snakemake.params.codes, cell)
+    inputs = CellInputs.of(snakemake.input, snakemake.params.codes, cell, runtime_of(snakemake.config))
     trials.try_all(inputs, methods, grid, seed, snakemake.output.trials)

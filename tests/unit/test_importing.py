@@ -34,11 +34,11 @@ def imported(tmp_path):
 
     def run(n, space, names, **more):
         state = published(tmp_path / "model.pth.tar", n)
-        spec = {"path": str(tmp_path / "model.pth.tar"), "classes": space, **more}
+        spec = {"path": str(tmp_path / "model.pth.tar"), **more}
         importing.fetch(spec, str(tmp_path / "files"), True, str(tmp_path / "manifest.json"))
         out = tmp_path / "out.safetensors"
         classes = classes_of(tmp_path / "classes.parquet", names)
-        importing.import_weights(str(tmp_path / "manifest.json"), "tanet_small", {}, classes, 0, str(out))
+        importing.import_weights(str(tmp_path / "manifest.json"), space, "tanet_small", {}, classes, 0, str(out))
         return state, load_file(out), weights.facts_of(out), tmp_path
 
     return run
@@ -60,15 +60,15 @@ def test_kinetics_sounds_by_slicing_kinetics(imported, n):
     softmax = all_logits.softmax(-1)[:, rows]
     torch.testing.assert_close(logits.softmax(-1), softmax / softmax.sum())
     assert facts["label_space"] == label_spaces.identity(names)
+    assert facts["checkpoint_label_space"] == label_spaces.identity(label_spaces.read("k400").names)
     assert facts["origin"] == "imported"
 
 
 def test_what_is_recorded(imported):
     state, ours, facts, folder = imported(3, "dataset", ["c", "a", "b"])
     assert all(torch.equal(state[name], ours[name]) for name in state)
-    assert facts["checkpoint"] == {
-        "origin": "path model.pth.tar", "sha256": sha256_of_file(folder / "model.pth.tar"), "classes": "dataset",
-    }  # fmt: skip
+    assert facts["checkpoint"] == {"origin": "path model.pth.tar", "sha256": sha256_of_file(folder / "model.pth.tar")}
+    assert facts["checkpoint_label_space"] == label_spaces.identity(["c", "a", "b"])
     assert facts["classes"] == ["c", "a", "b"]
     assert str(folder) not in json.dumps(facts)  # equal files on two machines give equal bytes
     again = weights.load_backbone(folder / "out.safetensors", "tanet_small", {}, ["c", "a", "b"], "cpu")
@@ -88,8 +88,8 @@ def test_classes_in_another_order_are_put_right(imported, tmp_path):
     ("n", "space", "names", "message"),
     [
         (3, "", ["a", "b", "c"], "path model.pth.tar: its label space is not known"),
-        (4, "dataset", ["a", "b", "c"], "has a layer of 4 classes, but `classes: dataset` stands for 3"),
-        (399, "k400", ["singing"], "has a layer of 399 classes, but `classes: k400` stands for 400"),
+        (4, "dataset", ["a", "b", "c"], "has a layer of 4 classes, but its `classes:` stands for 3"),
+        (399, "k400", ["singing"], "has a layer of 399 classes, but its `classes:` stands for 400"),
         (400, "k400", ["singing", "whale song"], "1 of 2 classes are not in the label space: whale song; or train a new head"),
         (400, "k600", ["singing"], "no label space 'k600'"),
     ],
@@ -102,7 +102,7 @@ def test_classes_that_do_not_match_are_refused(imported, n, space, names, messag
 def test_random_weights_say_so(tmp_path):
     classes = classes_of(tmp_path / "classes.parquet", ["a", "b"])
     for name in ("one", "two"):
-        importing.import_weights("", "tanet_small", {}, classes, 3, str(tmp_path / name))
+        importing.import_weights("", "", "tanet_small", {}, classes, 3, str(tmp_path / name))
     assert weights.facts_of(tmp_path / "one")["origin"] == "random"
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
@@ -120,10 +120,10 @@ def test_a_checkpoint_s_encoder_takes_a_new_head(imported):
 def test_what_was_trained_here_is_taken_too(imported, tmp_path):
     state, *_ = imported(3, "dataset", ["a", "b", "c"])
     save_file(state, tmp_path / "ours.safetensors")
-    spec = {"path": str(tmp_path / "ours.safetensors"), "classes": "dataset"}
+    spec = {"path": str(tmp_path / "ours.safetensors")}
     importing.fetch(spec, str(tmp_path), True, str(tmp_path / "m.json"))
     classes = str(tmp_path / "classes.parquet")
-    importing.import_weights(str(tmp_path / "m.json"), "tanet_small", {}, classes, 0, str(tmp_path / "o"))
+    importing.import_weights(str(tmp_path / "m.json"), "dataset", "tanet_small", {}, classes, 0, str(tmp_path / "o"))
     assert torch.equal(load_file(tmp_path / "o")["head.weight"], state["head.weight"])
 
 
@@ -133,7 +133,7 @@ def test_an_encoder_without_classes_needs_a_head(tmp_path):
     importing.fetch({"path": str(tmp_path / "encoder.safetensors")}, str(tmp_path), True, str(tmp_path / "m.json"))
     classes = classes_of(tmp_path / "classes.parquet", ["a", "b"])
     with pytest.raises(WeightsError, match=r"no layer of classes, .*`fit: head`"):
-        importing.import_weights(str(tmp_path / "m.json"), "tanet_small", {}, classes, 0, str(tmp_path / "o"))
+        importing.import_weights(str(tmp_path / "m.json"), "", "tanet_small", {}, classes, 0, str(tmp_path / "o"))
     model = weights.build("tanet_small", {}, 2)
     importing.initial(model, str(tmp_path / "m.json"), "tanet_small", {})
     assert torch.equal(model.base_model.conv1.weight, state["base_model.conv1.weight"])

@@ -1,6 +1,7 @@
 """Backbones whose network comes from torchvision or transformers: same logits, same clips, nothing lost on import."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +18,7 @@ from torchvision.transforms.functional import InterpolationMode
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, VideoMAEImageProcessor
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, PILImageResampling
 
-from earshot import plugins, transforms
+from earshot import contracts, importing, plugins, transforms
 from earshot.backbones import IMAGENET_MEAN, IMAGENET_STD, WeightsError, _clip
 
 CLASSES = 6
@@ -114,8 +115,9 @@ def zero_shot_case(module, folder):
         frames = clips.transpose(1, 2).flatten(0, 1)
         return library(**texts, pixel_values=frames).logits_per_image.view(len(clips), -1, CLASSES).mean(1)
 
-    head = module.head_from_text(folder, PROMPTS, module.tiny())
-    return Case(module, module.tiny(), {**load_file(folder / "model.safetensors"), **head}, logits, "head.weight")
+    state = load_file(folder / "model.safetensors")
+    head = module.head_from_text(state, folder, PROMPTS, module.tiny())
+    return Case(module, module.tiny(), {**state, **head}, logits, "head.weight")
 
 
 def linear_case(module, folder):
@@ -365,36 +367,48 @@ def test_templates_are_averaged_on_the_sphere(clip_folder):
         texts = tokenizer([template.format(name) for name in PROMPTS], padding=True, return_tensors="pt")
         by_template.append(functional.normalize(library.get_text_features(**texts).pooler_output, dim=1))
     wanted = library.logit_scale.exp() * functional.normalize(sum(by_template), dim=1)
-    found = module.head_from_text(clip_folder, PROMPTS, module.Options(variant="mini", templates=templates))["head.weight"]
+    state, options = load_file(clip_folder / "model.safetensors"), module.Options(variant="mini", templates=templates)
+    found = module.head_from_text(state, clip_folder, PROMPTS, options)["head.weight"]
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
     assert not torch.allclose(by_template[0], by_template[1], atol=1e-3)
 
 
-def test_head_from_text_takes_any_text_and_both_kinds_of_files(clip_folder, tmp_path):
-    module = plugins.load("backbones", "clip_zero_shot")
+def test_head_from_text_takes_any_text_and_both_kinds_of_tokenizer_files(clip_folder, tmp_path):
+    module, state = plugins.load("backbones", "clip_zero_shot"), load_file(clip_folder / "model.safetensors")
     prompts = ["høy {curly} lyd 音", "word " * 200, ""]
-    head = module.head_from_text(clip_folder, prompts, module.tiny())["head.weight"]
+    head = module.head_from_text(state, clip_folder, prompts, module.tiny())["head.weight"]
     assert head.shape == (3, 16) and head.isfinite().all() and not head.requires_grad
     CLIPTokenizer.from_pretrained(clip_folder).save_pretrained(tmp_path)  # tokenizer.json
-    torch.save(load_file(clip_folder / "model.safetensors"), tmp_path / "pytorch_model.bin")
-    assert torch.equal(module.head_from_text(str(tmp_path), prompts, module.tiny())["head.weight"], head)
+    assert torch.equal(module.head_from_text(state, str(tmp_path), prompts, module.tiny())["head.weight"], head)
 
 
 def test_head_from_text_names_what_is_absent(clip_folder, tmp_path):
-    module = plugins.load("backbones", "clip_zero_shot")
+    module, state = plugins.load("backbones", "clip_zero_shot"), load_file(clip_folder / "model.safetensors")
     with pytest.raises(WeightsError, match=rf"{tmp_path} .*tokenizer.json, or vocab.json and merges.txt.*published beside"):
-        module.head_from_text(tmp_path, PROMPTS, module.tiny())
+        module.head_from_text(state, tmp_path, PROMPTS, module.tiny())
     n_tokens = write_tokenizer(tmp_path)
-    with pytest.raises(WeightsError, match=rf"{tmp_path} has neither model.safetensors nor pytorch_model.bin"):
-        module.head_from_text(tmp_path, PROMPTS, module.tiny())
-    state = load_file(clip_folder / "model.safetensors")
-    torch.save({**state, "position_ids": torch.arange(77)}, tmp_path / "pytorch_model.bin")
     vocabulary = json.loads((tmp_path / "vocab.json").read_text())
     (tmp_path / "vocab.json").write_text(json.dumps({**vocabulary, "extra</w>": n_tokens}))
     with pytest.raises(
         WeightsError, match=r"shapes text_model.embeddings.token_embedding.weight: \(515, 24\), not \(516, 24\)"
     ):
-        module.head_from_text(tmp_path, PROMPTS, module.tiny())
+        module.head_from_text(state, tmp_path, PROMPTS, module.tiny())
+
+
+def test_zero_shot_weights_are_imported_from_a_folder(clip_folder, tmp_path):
+    """From the checkpoint's own file, whatever it is called, and with no label space: the classes are words."""
+    module = plugins.load("backbones", "clip_zero_shot")
+    folder = tmp_path / "clip"
+    shutil.copytree(clip_folder, folder)
+    (folder / "model.safetensors").rename(folder / "mine.safetensors")
+    rows = [{"class_id": i, "name": name, "prompt": name} for i, name in enumerate(PROMPTS)]
+    contracts.write(rows, contracts.CLASSES, tmp_path / "classes.parquet", {})
+    importing.fetch({"path": str(folder)}, str(tmp_path), True, str(tmp_path / "m.json"))
+    files = (str(tmp_path / "classes.parquet"), 0, str(tmp_path / "w.safetensors"))
+    importing.import_weights(str(tmp_path / "m.json"), "", "clip_zero_shot", {"variant": "mini"}, *files)
+    state = load_file(folder / "mine.safetensors")
+    expected = module.head_from_text(state, folder, PROMPTS, module.Options(variant="mini"))
+    assert torch.equal(load_file(tmp_path / "w.safetensors")["head.weight"], expected["head.weight"])
 
 
 def test_options_refuse_what_cannot_be():

@@ -7,7 +7,7 @@ A checkpoint is described by plain values: exactly one of
 * `hub`: a repository of the Hugging Face Hub, with `files` (default: model.safetensors) and `revision` (default: main);
 * `torchvision`: such as `R2Plus1D_18_Weights.KINETICS400_V1`;
 
-and, where it is known, `sha256` of the weights file and `classes`, which names its list of classes.
+and, where it is known, `sha256` of the weights file.
 """
 
 import re
@@ -28,8 +28,8 @@ Found = tuple[Path, Path, str]  # weights file, folder of its companions, origin
 def fetch(spec: Mapping[str, Any], folder: str | Path, offline: bool) -> dict[str, str]:
     """Make a checkpoint available, in `folder` unless it is local already, and return what it is.
 
-    The result: `file` (the weights), `folder` (its companions, such as a tokenizer), `sha256` of the file, `origin` and
-    `classes`. Raises SetupError for a description or a local file that is wrong, DownloadError for one that cannot be had.
+    The result: `file` (the weights), `folder` (its companions, such as a tokenizer), `sha256` of the file, and `origin`.
+    Raises SetupError for a description or a local file that is wrong, DownloadError for one that cannot be had.
     """
     given = [name for name in _SOURCES if spec.get(name)]
     if len(given) != 1:
@@ -45,7 +45,6 @@ def fetch(spec: Mapping[str, Any], folder: str | Path, offline: bool) -> dict[st
         "folder": str(companions),
         "sha256": found,
         "origin": origin,
-        "classes": spec.get("classes") or "",
     }
 
 

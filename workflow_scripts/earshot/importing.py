@@ -24,8 +24,13 @@ def fetch(checkpoint: Mapping[str, Any], folder: str, offline: bool, out: str) -
     write_json(out, checkpoints.fetch(dict(checkpoint), Path(folder), offline))
 
 
-def import_weights(manifest: str, plugin: str, options: Mapping[str, Any], classes: str, seed: int, out: str) -> None:
-    """Write a backbone's weights for the classes of a dataset; without a manifest they are random, and say so."""
+def import_weights(
+    manifest: str, space: str, plugin: str, options: Mapping[str, Any], classes: str, seed: int, out: str
+) -> None:
+    """Write a backbone's weights for the classes of a dataset; without a manifest they are random, and say so.
+
+    `space` names the label space of the checkpoint: a list of the library, a CSV file, or `dataset`.
+    """
     rows = contracts.read(classes, contracts.CLASSES)
     names = [row["name"] for row in rows]
     module = plugins.load("backbones", plugin)
@@ -39,7 +44,9 @@ def import_weights(manifest: str, plugin: str, options: Mapping[str, Any], class
     if head_rows(published) is None:
         state = _with_text(published, module, chosen, about, [row["prompt"] for row in rows])
     else:
-        state = _with_classes(published, module, chosen, about, names)
+        places, listed = _places(space, names, about["origin"])
+        state = _with_classes(published, module, chosen, about["origin"], places, len(listed))
+        facts["checkpoint_label_space"] = label_spaces.identity(listed)
     weights.save(out, state, {**facts, "origin": "imported", "checkpoint": checkpoint_facts(about)})
 
 
@@ -66,7 +73,7 @@ def head_rows(state: Mapping[str, Tensor]) -> int | None:
 
 def checkpoint_facts(manifest: Mapping[str, Any]) -> dict[str, str]:
     """What results say of a checkpoint: nothing that differs from machine to machine."""
-    return {name: manifest[name] for name in ("origin", "sha256", "classes")}
+    return {name: manifest[name] for name in ("origin", "sha256")}
 
 
 def _with_text(
@@ -77,41 +84,41 @@ def _with_text(
         raise WeightsError(
             f"{about['origin']} has no layer of classes, and this backbone makes none from text: train one with `fit: head`"
         )
-    head = module.head_from_text(about["folder"], prompts, options)
+    head = module.head_from_text(published, about["folder"], prompts, options)
     return module.import_weights({**published, **head}, module.build(len(prompts), options))
 
 
 def _with_classes(
-    published: Mapping[str, Tensor], module: ModuleType, options: Any, about: Mapping[str, Any], names: Sequence[str]
+    published: Mapping[str, Tensor], module: ModuleType, options: Any, origin: str, places: Sequence[int], listed: int
 ) -> dict[str, Tensor]:
-    """The rows of the checkpoint's head that belong to the dataset's classes.
+    """The rows of the checkpoint's head at `places`, of the `listed` classes of its label space.
 
     Softmax over the logits that are left is the softmax over all of them, renormalised.
     """
-    rows, (places, listed) = head_rows(published) or 0, _places(about, names)
+    rows = head_rows(published) or 0
     if listed != rows:
         raise WeightsError(
-            f"{about['origin']} has a layer of {rows} classes, but `classes: {about['classes']}` stands for {listed}; "
-            "correct it in `checkpoints:`, or train a new head with `fit: head`"
+            f"{origin} has a layer of {rows} classes, but its `classes:` stands for {listed}; correct it in `checkpoints:`, or "
+            "train a new head with `fit: head`"
         )
     state = module.import_weights(published, module.build(rows, options))
-    if places == list(range(rows)):
+    if list(places) == list(range(rows)):
         return state
-    return {name: tensor[places] if name.startswith(_HEAD) else tensor for name, tensor in state.items()}
+    return {name: tensor[list(places)] if name.startswith(_HEAD) else tensor for name, tensor in state.items()}
 
 
-def _places(about: Mapping[str, Any], names: Sequence[str]) -> tuple[list[int], int]:
-    """The row of each class in the checkpoint's label space, and how many classes that has."""
-    if not about["classes"]:
+def _places(space: str, names: Sequence[str], origin: str) -> tuple[list[int], Sequence[str]]:
+    """The row of each class in the checkpoint's label space, and the names in that."""
+    if not space:
         raise WeightsError(
-            f"{about['origin']}: its label space is not known, and classes in another order give results that mean nothing; "
+            f"{origin}: its label space is not known, and classes in another order give results that mean nothing; "
             f"say `classes:` in `checkpoints:`, one of {', '.join(label_spaces.available())}, a CSV file of index,name, or "
             f"`{OF_DATASET}` if they are the dataset's in its order"
         )
-    if about["classes"] == OF_DATASET:
-        return list(range(len(names))), len(names)
+    if space == OF_DATASET:
+        return list(range(len(names))), names
     try:
-        space = label_spaces.read(about["classes"])
-        return space.positions(names), len(space.names)
+        found = label_spaces.read(space)
+        return found.positions(names), found.names
     except label_spaces.LabelSpaceError as error:
-        raise WeightsError(f"{about['origin']}: {error}; or train a new head with `fit: head`") from None
+        raise WeightsError(f"{origin}: {error}; or train a new head with `fit: head`") from None

@@ -23,6 +23,8 @@ class Layout:
         self.config = config
         self.data = config.pathvars.get("data", "data")
         self.results = config.pathvars.get("results", "results")
+        # what decides the last bits of results; scripts read the rest, so that a change of speed does nothing again
+        self.runtime = config.runtime.model_dump(include={"device", "torch_threads", "training_threads"})
 
     # datasets
 
@@ -138,7 +140,7 @@ class Layout:
 
     def checkpoint(self, wildcards: Any) -> dict[str, Any]:
         """Where a checkpoint of the config comes from."""
-        return self.config.checkpoints[wildcards.checkpoint].model_dump()
+        return self.config.checkpoints[wildcards.checkpoint].model_dump(exclude={"classes"})
 
     def checkpoint_files(self, wildcards: Any) -> list[str]:
         """The local files of a checkpoint, if it has any, so that a change of one is noticed."""
@@ -155,6 +157,16 @@ class Layout:
         """What says where the files of a source model's checkpoint are; nothing for one from scratch or at random."""
         name = self._weights(wildcards).checkpoint
         return f"{self.data}/checkpoints/{name}.json" if name else []
+
+    def label_space(self, wildcards: Any) -> str:
+        """The label space of a source model's checkpoint."""
+        name = self._weights(wildcards).checkpoint
+        return self.config.checkpoints[name].classes if name else ""
+
+    def label_space_file(self, wildcards: Any) -> str | list[str]:
+        """The file of that label space, if it is the user's."""
+        space = self.label_space(wildcards)
+        return space if space.endswith(".csv") else []
 
     def statistics(self, wildcards: Any) -> str:
         """The source statistics of a backbone: computed here, or published."""
@@ -291,7 +303,7 @@ class Layout:
             "corruption": wildcards.corruption,
             "split": split,
             "protocol": self.protocol(wildcards),
-            "runtime": self.config.runtime.model_dump(),
+            "runtime": self.runtime,
             "parts": f"{self.results}/parts",
         }
 

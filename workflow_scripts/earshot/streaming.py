@@ -20,6 +20,7 @@ from earshot.randomness import seed_of
 from earshot.statistics import load_aligned
 
 Row = dict[str, Any]
+_TOLD = ("origin", "label_space", "checkpoint", "checkpoint_label_space", "fit")  # of the weights, by results
 _PREDICTIONS, _TIMINGS = "predictions", "timings"
 _FILES, _OPTIONAL = ("clips", "classes", "weights"), ("statistics", "audio_scores", "label_map")
 
@@ -45,11 +46,11 @@ class CellInputs:
     codes: dict[str, str] = field(default_factory=dict)  # digest of the code of each method plug-in
 
     @classmethod
-    def of(cls, given: Any, codes: dict[str, str], cell: dict[str, Any]) -> "CellInputs":
+    def of(cls, given: Any, codes: dict[str, str], cell: dict[str, Any], runtime: dict[str, Any]) -> "CellInputs":
         """From a job's named input files, of which some may be lacking, and its settings."""
         files: dict[str, Any] = {name: str(getattr(given, name)) for name in _FILES}
         others: dict[str, Any] = {name: str(given.get(name) or "") for name in _OPTIONAL}
-        return cls(**files, **others, codes=codes, **cell)
+        return cls(**files, **others, codes=codes, **{**cell, "runtime": runtime})
 
 
 class Cell:
@@ -104,7 +105,7 @@ class Cell:
     def weights_facts(self) -> dict[str, Any]:
         """What results say of the weights: origin (imported, trained or random), checksum, label space, checkpoint."""
         known = weights.facts_of(self.inputs.weights)
-        told: dict[str, Any] = {name: known[name] for name in ("origin", "label_space", "checkpoint", "fit") if name in known}
+        told: dict[str, Any] = {name: known[name] for name in _TOLD if name in known}
         return {**told, "sha256": self._checksum(self.inputs.weights)}
 
     def context(self) -> Context:

@@ -8,7 +8,8 @@
 * `aligned_layers(model) -> list[str]`: those that statistics alignment (ViTTA) works on;
 * `tiny() -> Options`: the same structure, small enough for tests.
 
-It may define `head_from_text(folder, prompts, options) -> dict[str, Tensor]`: a head from the names of classes (zero-shot).
+It may define `head_from_text(state, folder, prompts, options) -> dict[str, Tensor]`, which makes a head of the names of
+classes (zero-shot) from a checkpoint and the folder of its tokenizer.
 """
 
 from dataclasses import dataclass

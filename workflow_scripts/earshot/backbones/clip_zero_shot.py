@@ -5,13 +5,12 @@ with the mean over frames of a clip in place of one image. Key layout: transform
 `head_from_text`. The model has no text tower: it stays as it is whatever a method adapts. Sizes in pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import torch
 from pydantic import Field, StringConstraints
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
@@ -47,14 +46,16 @@ def build(n_classes: int, options: Options) -> nn.Module:
     return VideoClassifier(encoder, n_features, n_classes, bias=False)
 
 
-def head_from_text(folder: str | Path, prompts: Sequence[str], options: Options) -> dict[str, Tensor]:
+def head_from_text(
+    state: Mapping[str, Tensor], folder: str | Path, prompts: Sequence[str], options: Options
+) -> dict[str, Tensor]:
     """The head whose rows (K, E) are the embedded names of classes, of length 1, times CLIP's scale of logits.
 
-    `folder` holds the checkpoint, as `model.safetensors` or `pytorch_model.bin`, and the files of its tokenizer. Raises
-    WeightsError where a file is absent or does not fit.
+    `state` is the checkpoint, with its text tower; `folder` holds the files of its tokenizer. Raises WeightsError where they
+    are absent or do not fit.
     """
     tokenizer = _tokenizer(Path(folder))
-    model = _both_towers(Path(folder), options, tokenizer)
+    model = _both_towers(state, options, tokenizer)
     with torch.no_grad():
         texts = ([template.replace("{}", prompt) for prompt in prompts] for template in options.templates)
         by_template = torch.stack([_embedded(model, tokenizer, sentences) for sentences in texts])
@@ -71,18 +72,10 @@ def _tokenizer(folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def _both_towers(folder: Path, options: Options, tokenizer: CLIPTokenizer) -> CLIPModel:
+def _both_towers(state: Mapping[str, Tensor], options: Options, tokenizer: CLIPTokenizer) -> CLIPModel:
     model = CLIPModel(_clip.config(options, len(tokenizer), tokenizer.eos_token_id)).eval()
-    model.load_state_dict(fit(_checkpoint(folder), model, (), dropped=r"position_ids$"))
+    model.load_state_dict(fit(state, model, (), dropped=r"position_ids$"))
     return model
-
-
-def _checkpoint(folder: Path) -> dict[str, Tensor]:
-    if (folder / "model.safetensors").is_file():
-        return load_file(folder / "model.safetensors")
-    if (folder / "pytorch_model.bin").is_file():
-        return torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
-    raise WeightsError(f"{folder} has neither model.safetensors nor pytorch_model.bin: put the CLIP checkpoint there")
 
 
 def _embedded(model: CLIPModel, tokenizer: CLIPTokenizer, sentences: Sequence[str]) -> Tensor:
