@@ -98,6 +98,7 @@ rule compute_statistics:
     params:
         backbone=AT.backbone,
         root=AT.dataset_root,
+        sampling=AT.statistics_sampling,
         batch=32,
         runtime=AT.runtime,
         code=AT.code("statistics:compute", "backbones.{backbone}"),

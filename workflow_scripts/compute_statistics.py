@@ -16,6 +16,7 @@ with job_log(snakemake.log[0]):
         weights_path=snakemake.input.weights,
         root=snakemake.params.root,
         backbone=snakemake.params.backbone,
+        sampling=snakemake.params.sampling,
         runtime=runtime_of(snakemake.config),
         batch=snakemake.params.batch,
         out=snakemake.output.statistics,

@@ -160,3 +160,23 @@ def test_video_swin_s_frames_are_rounded_as_mmcv_rounds_them():
 def test_several_clips_of_one_whole_video_are_refused():
     with pytest.raises(ValueError, match="take `dense_interval`"):
         sampling.evaluation("segments", 20, 8, clips=2)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_what_is_held_changes_neither_frames_nor_errors(clips, row, tmp_path, lost):
+    """A file whose last frames do not decode: two are made up for by the last one that does, however much is held."""
+
+    class Cut(Frames):
+        def read(self, row, indices):
+            return super().read(row, [number for number in indices if number < 20 - lost])
+
+    asked = [0, 7, 19]
+    outcomes = []
+    for cache, ahead in ((FrameCache(0), False), (FrameCache(100), False), (FrameCache(100), True), (FrameCache(0), True)):
+        for _ in range(2):
+            try:
+                outcomes.append(cache.frames(Cut(clips), row, asked, ahead).tobytes())
+            except MediaError as error:
+                outcomes.append(str(error))
+    assert len(set(outcomes)) == 1
+    assert isinstance(outcomes[0], str) == (lost == 3)

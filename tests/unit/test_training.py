@@ -145,15 +145,41 @@ def test_the_best_weights_are_kept(dataset, tmp_path, monkeypatch):
     assert all(torch.equal(best[name], second[name]) for name in best)
 
 
-def test_a_clip_that_breaks_off_is_left_out_and_named(dataset, tmp_path, capsys):
+@pytest.mark.parametrize("fit", ["all", "head"])
+@pytest.mark.parametrize("asked", [{"keep": "best"}, {"patience": 1}])
+def test_looking_at_no_validation_split_is_refused(dataset, tmp_path, fit, asked):
+    rows = [row for row in contracts.read(dataset / "clips.parquet", contracts.CLIPS) if row["split"] == "train"]
+    contracts.write(rows, contracts.CLIPS, tmp_path / "clips.parquet", {})
+    given = inputs(dataset, {**FAST, **asked}, fit)._replace(clips=str(tmp_path / "clips.parquet"))
+    with pytest.raises(ValueError, match=r"need a validation split, and the dataset has none"):
+        training.train(given, str(tmp_path / "w"), str(tmp_path / "t"))
+
+
+def test_a_head_stops_when_nothing_gets_better(dataset, tmp_path, monkeypatch):
+    looks = iter([40.0, 70.0, 60.0, 70.0, 90.0])
+    monkeypatch.setattr(training._HeadTrainer, "_accuracy", lambda *_: next(looks))
+    table = train(dataset, tmp_path, fit="head", hyper={**FAST, "epochs": 12, "evaluate_every": 2, "patience": 2})
+    assert values(table, "top1") == [40.0, 70.0, 60.0, 70.0] and len(values(table, "loss")) == 8
+
+
+def test_a_damaged_file_to_go_on_from_is_no_obstacle(dataset, tmp_path, capsys):
+    (tmp_path / "w.resume.pt").write_bytes(b"PK\x03\x04 cut off")
+    train(dataset, tmp_path)
+    assert "cannot be read" in capsys.readouterr().out
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["t.parquet", "w.safetensors"]
+
+
+@pytest.mark.parametrize("fit", ["all", "head"])
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_clip_that_breaks_off_is_left_out_and_named(dataset, tmp_path, capsys, fit, size):
     cut_in_the_middle(dataset / "3.mp4", tmp_path / "cut.mp4")
     whole = (dataset / "3.mp4").read_bytes()
     (dataset / "3.mp4").write_bytes((tmp_path / "cut.mp4").read_bytes())
     try:
-        table = train(dataset, tmp_path)
+        table = train(dataset, tmp_path, fit=fit, frame_cache_mb=size)
     finally:
         (dataset / "3.mp4").write_bytes(whole)
-    assert "left out of training: 3: " in capsys.readouterr().out
+    assert capsys.readouterr().out.count("left out of training: 3: ") == 1
     assert len(values(table, "loss")) == 3
 
 
@@ -175,7 +201,8 @@ def test_statistics_say_what_they_are_of(dataset, tmp_path):
     for threads in (1, 2):
         out = tmp_path / f"{threads}.safetensors"
         files = (str(dataset / "clips.parquet"), str(dataset / "classes.parquet"), str(tmp_path / "w.safetensors"))
-        statistics.compute(*files, str(dataset), BACKBONE, {**RUNTIME, "loading_threads": threads}, 5, str(out))
+        frames, runtime = {"evaluation": None, "index_base": 0}, {**RUNTIME, "loading_threads": threads}
+        statistics.compute(*files, str(dataset), BACKBONE, frames, runtime, 5, str(out))
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
     facts = weights.facts_of(tmp_path / "1.safetensors")
     assert (facts["clips"], facts["batch"], facts["frames"], facts["size"]) == (12, 5, 8, 64)

@@ -173,6 +173,11 @@ class Layout:
         kind = ".published" if self._weights(wildcards).statistics else ""
         return f"{self.results}/source_statistics/{wildcards.dataset}/{wildcards.backbone}{kind}.safetensors"
 
+    def statistics_sampling(self, wildcards: Any) -> dict[str, Any]:
+        """Which frames of training clips statistics are taken of: those that the config's protocol evaluates."""
+        protocol = self.config.protocol
+        return {"evaluation": protocol.evaluation_sampling, "index_base": protocol.index_base}
+
     def cell_statistics(self, wildcards: Any) -> str | list[str]:
         """The source statistics of a cell, if one of its experiment's methods needs them."""
         used = {run.plugin for run in self.config.runs(wildcards.experiment)}

@@ -45,7 +45,7 @@ class FrameCache:
                 self.held[row["clip_id"]] = found
         last = max(found)
         if max(indices) - last > _LOST:
-            raise MediaError(f"truncated: frame {max(indices)} is missing, the last one that decodes is {last}")
+            raise MediaError(f"truncated: frame {max(indices)} is missing, and so are the {_LOST} before it")
         return np.stack([found[min(index, last)] for index in indices])
 
     def _take(self, size: int) -> bool:

@@ -19,7 +19,7 @@ from earshot.adaptation import Moments
 from earshot.errors import MediaError
 from earshot.files import fingerprint, sha256_of_file
 from earshot.frames import Frames
-from earshot.loading import ClipLoader, FrameCache, prefetched
+from earshot.loading import ClipLoader, FrameCache, Sampling, prefetched
 from earshot.moments import recorded
 
 
@@ -42,21 +42,24 @@ def average(model: nn.Module, layers: Sequence[str], batches: Iterable[Tensor]) 
 
 
 def compute(
-    clips: str, classes: str, weights_path: str, root: str, backbone: Mapping[str, Any], runtime: dict[str, Any], batch: int,
-    out: str,
+    clips: str, classes: str, weights_path: str, root: str, backbone: Mapping[str, Any], sampling: Mapping[str, Any],
+    runtime: dict[str, Any], batch: int, out: str,
 ) -> None:  # fmt: skip
-    """Write the source statistics of a backbone, a plug-in with its options, on the training split of a dataset."""
+    """Write the source statistics of a backbone, a plug-in with its options, on the training split of a dataset.
+
+    `sampling` holds `evaluation` and `index_base` of the protocol: the frames are those of an evaluation clip.
+    """
     weights.use_threads(runtime["training_threads"])
     device = weights.pick_device(runtime["device"])
     names = [row["name"] for row in contracts.read(classes, contracts.CLASSES)]
     module = plugins.load("backbones", backbone["plugin"])
     spec = weights.spec_of(**backbone)
     model = weights.load_backbone(weights_path, **backbone, classes=names, device=device)
-    loader = ClipLoader(spec, Frames(Path(root)), FrameCache(0), device)
+    loader = ClipLoader(spec, Frames(Path(root)), FrameCache(0), device, Sampling(**sampling))
     rows = [r for r in contracts.read(clips, contracts.CLIPS) if r["split"] == "train" and r["available"]]
     found, seen = average(model, module.candidate_layers(model), _batches(loader, rows, batch, runtime["loading_threads"]))
     listed = fingerprint([(row["clip_id"], row["sha256"]) for row in rows])
-    how = {"clips": seen, "batch": batch, "frames": spec.frames, "size": spec.size, "sampling": spec.sampling}
+    how = {"clips": seen, "batch": batch, "frames": spec.frames, "size": spec.size, "sampling": loader.style, **sampling}
     _write(found, module, model, {**how, "weights": sha256_of_file(weights_path), "clips_digest": listed}, out)
 
 

@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +28,7 @@ from earshot.loading import ClipLoader, FrameCache, prefetched
 from earshot.randomness import numpy_generator, seed_of
 
 Row = dict[str, Any]
-_PART = 512  # views whose features are made between two writes
+_PART = 4096  # views whose features are made between two writes
 
 
 class Hyper(BaseModel, extra="forbid"):
@@ -120,12 +122,14 @@ def train(inputs: Inputs, weights_out: str, metrics_out: str) -> None:
     checkpoint = importing.initial(model, inputs.manifest, **inputs.backbone) if inputs.manifest else {}
     model = weights.placed(model, device)
     listed = [(r["clip_id"], r["sha256"], r["label"]) for r in (*training, *held_out)]
-    key = fingerprint([inputs.code, dict(inputs.backbone), inputs.fit, settings.model_dump(), seed, listed, names, checkpoint])
+    where = [device.split(":")[0], runtime["training_threads"]]  # both decide the last bits
+    how = [inputs.code, dict(inputs.backbone), inputs.fit, settings.model_dump(), seed, listed, names, checkpoint, *where]
+    key = fingerprint(how)
     state = _Resume(Path(weights_out).with_suffix(".resume.pt"), key)
     if inputs.fit == "head":
-        metrics = _HeadTrainer(model, settings, seed, state).run(examples, held_out)
+        metrics = _HeadTrainer(model, settings, seed, state, held_out).run(examples)
     else:
-        metrics = _Trainer(model, settings, seed, state, len(training)).run(examples, held_out)
+        metrics = _Trainer(model, settings, seed, state, held_out, len(training)).run(examples)
     facts = {"backbone": inputs.backbone["plugin"], "hyper": settings.model_dump(), "seed": seed, "fit": inputs.fit}
     whose = {"options": dict(inputs.backbone["options"]), "classes": names, "label_space": identity(names)}
     origin = {"origin": "trained", "checkpoint": checkpoint, "clips_digest": fingerprint(listed)}
@@ -147,8 +151,12 @@ class _Resume:
     def restore(self) -> dict[str, Any] | None:
         if not self.path.exists():
             return None
-        state = torch.load(self.path, weights_only=True)
-        return state if state["key"] == self.key else None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file may raise anything, and is worth no more than none
+            print(f"{self.path} cannot be read ({type(error).__name__}): starting again")
+            return None
+        return state if state.get("key") == self.key else None
 
     def forget(self) -> None:
         """Remove the file, once the results are written."""
@@ -158,21 +166,35 @@ class _Resume:
 class _Best:
     """The best look at the validation split so far, and whether to go on looking."""
 
-    def __init__(self, hyper: Any) -> None:
-        self.hyper, self.value, self.stale = hyper, -math.inf, 0
+    def __init__(self, model: nn.Module, hyper: Any, held_out: Sequence[Row]) -> None:
+        self.model, self.hyper, self.value, self.stale = model, hyper, -math.inf, 0
         self.state: dict[str, Tensor] = {}
+        self.needed = hyper.keep == "best" or hyper.patience > 0
+        if self.needed and not held_out:
+            raise ValueError("`keep: best` and `patience` need a validation split, and the dataset has none: see `val_share`")
 
-    def look(self, value: float, model: nn.Module) -> None:
+    def due(self, epoch: int) -> bool:
+        """Whether it is time for a look."""
+        return (epoch + 1) % self.hyper.evaluate_every == 0 or epoch + 1 == self.hyper.epochs
+
+    def look(self, value: float) -> None:
         """Note an accuracy; only a better one takes the place of an earlier one."""
+        if self.needed and math.isnan(value):
+            raise ValueError("no validation clip can be read; the log above says why")
         self.stale += 1
         if value > self.value:
             self.value, self.stale = value, 0
             if self.hyper.keep == "best":
-                self.state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+                self.state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def enough(self) -> bool:
         """Whether `patience` looks in a row were no better."""
         return bool(self.hyper.patience) and self.stale >= self.hyper.patience
+
+    def keep(self) -> None:
+        """Give the model the weights of the best look, if they are wanted."""
+        if self.state:
+            self.model.load_state_dict(self.state)
 
 
 def _one_cycle(step: int, total: int) -> float:
@@ -197,12 +219,13 @@ def _autocast(model: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
 class _Trainer:
     """The loop over epochs that trains all parameters."""
 
-    def __init__(self, model: nn.Module, hyper: Any, seed: int, resume: _Resume, n_clips: int) -> None:
-        self.model, self.hyper, self.seed, self.resume = model, hyper, seed, resume
-        self.optimizer, self.schedule = _optimizer(model, hyper, hyper.epochs * -(-n_clips // hyper.batch))
-        self.best = _Best(hyper)
+    def __init__(self, model: nn.Module, hyper: Any, seed: int, resume: _Resume, held_out: Sequence[Row], n_clips: int) -> None:
+        self.model, self.hyper, self.seed, self.resume, self.held_out = model, hyper, seed, resume, held_out
+        batches = n_clips // hyper.batch + (n_clips % hyper.batch > 1)  # a last one of one clip is dropped
+        self.optimizer, self.schedule = _optimizer(model, hyper, hyper.epochs * batches)
+        self.best = _Best(model, hyper, held_out)
 
-    def run(self, examples: _Examples, held_out: Sequence[Row]) -> list[dict[str, Any]]:
+    def run(self, examples: _Examples) -> list[dict[str, Any]]:
         """Train all remaining epochs; returns the rows of the training table."""
         metrics, first = self._restore(examples)
         for epoch in range(first, self.hyper.epochs):
@@ -210,14 +233,13 @@ class _Trainer:
                 print(f"stopped before epoch {epoch}: {self.best.stale} looks at the validation split were no better")
                 break
             metrics.append(_metric(epoch, "train", "loss", self._epoch(examples, epoch), "nats"))
-            if held_out and ((epoch + 1) % self.hyper.evaluate_every == 0 or epoch + 1 == self.hyper.epochs):
+            if self.held_out and self.best.due(epoch):
                 with _autocast(self.model, self.hyper.amp):
-                    top1 = accuracy(self.model, examples.loader, held_out, examples.threads)
+                    top1 = accuracy(self.model, examples.loader, self.held_out, examples.threads)
                 metrics.append(_metric(epoch, "val", "top1", top1, "%"))
-                self.best.look(top1, self.model)
+                self.best.look(top1)
             self._save(examples, metrics, epoch + 1)
-        if self.best.state:
-            self.model.load_state_dict(self.best.state)
+        self.best.keep()
         return metrics
 
     def _epoch(self, examples: _Examples, epoch: int) -> float:
@@ -264,39 +286,42 @@ class _Trainer:
 class _HeadTrainer:
     """A linear head on the features of a frozen encoder, which are computed once: the linear probe."""
 
-    def __init__(self, model: nn.Module, hyper: Any, seed: int, resume: _Resume) -> None:
-        self.model, self.hyper, self.seed, self.resume = model.eval(), hyper, seed, resume
+    def __init__(self, model: nn.Module, hyper: Any, seed: int, resume: _Resume, held_out: Sequence[Row]) -> None:
+        self.model, self.hyper, self.seed, self.resume, self.held_out = model.eval(), hyper, seed, resume, held_out
+        self.head = model.get_submodule("head")
+        self.best = _Best(self.head, hyper, held_out)
 
-    def run(self, examples: _Examples, held_out: Sequence[Row]) -> list[dict[str, Any]]:
+    def run(self, examples: _Examples) -> list[dict[str, Any]]:
         """Compute features, then train the head on them; returns the rows of the training table."""
         features, labels = self._features(examples)
-        loader, looks = examples.loader, partial(_looked_at, held_out, examples.loader, examples.threads)
-        held = [(row, self._of(clip)) for row, clip in looks()]
-        head, best, metrics = self.model.get_submodule("head"), _Best(self.hyper), []
-        optimizer, schedule = _optimizer(head, self.hyper, self.hyper.epochs * -(-len(labels) // self.hyper.batch))
+        looks = _looked_at(self.held_out, examples.loader, examples.threads)
+        held = [(row["label"], self._of(clip)) for row, clip in looks]
+        optimizer, schedule = _optimizer(self.head, self.hyper, self.hyper.epochs * -(-len(labels) // self.hyper.batch))
+        metrics: list[dict[str, Any]] = []
         for epoch in range(self.hyper.epochs):
+            if self.best.enough():
+                break
             generator = torch.Generator().manual_seed(seed_of("head", self.seed, epoch) % 2**63)
             losses = []
             for picks in torch.randperm(len(labels), generator=generator).split(self.hyper.batch):
-                logits = head(features[picks].to(loader.device))
-                targets = labels[picks].to(loader.device)
-                loss = nn.functional.cross_entropy(logits, targets, label_smoothing=self.hyper.label_smoothing)
+                logits, targets = (part[picks].to(examples.loader.device) for part in (features, labels))
+                loss = nn.functional.cross_entropy(self.head(logits), targets, label_smoothing=self.hyper.label_smoothing)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
                 losses.append(loss.detach())
             metrics.append(_metric(epoch, "train", "loss", float(torch.stack(losses).double().mean()), "nats"))
-            if held:
-                with torch.no_grad():
-                    right = [int(head(found).mean(0).argmax()) == row["label"] for row, found in held]
-                metrics.append(_metric(epoch, "val", "top1", 100 * float(np.mean(right)), "%"))
-                best.look(metrics[-1]["value"], self.model)
-            if best.enough():
-                break
-        if best.state:
-            self.model.load_state_dict(best.state)
+            if self.held_out and self.best.due(epoch):
+                metrics.append(_metric(epoch, "val", "top1", self._accuracy(held), "%"))
+                self.best.look(metrics[-1]["value"])
+        self.best.keep()
         return metrics
+
+    @torch.no_grad()
+    def _accuracy(self, held: Sequence[tuple[int, Tensor]]) -> float:
+        right = [int(self.head(found).mean(0).argmax()) == label for label, found in held]
+        return 100 * float(np.mean(right)) if right else math.nan
 
     @torch.no_grad()
     def _of(self, clips: Tensor) -> Tensor:
@@ -306,19 +331,27 @@ class _HeadTrainer:
 
     def _features(self, examples: _Examples) -> tuple[Tensor, Tensor]:
         """Features (N, D) and labels (N,) of `views` views of each readable training clip; those made before are kept."""
-        state = self.resume.restore() or {"features": [], "labels": [], "parts": 0}
-        features, labels = state["features"], state["labels"]
+        state = self.resume.restore() or {"features": torch.zeros(0), "labels": torch.zeros(0), "parts": 0, "unreadable": []}
+        features, labels = [state["features"]], [state["labels"]]
+        examples.unreadable = set(state["unreadable"])
         wanted = [(row, view) for view in range(self.hyper.views) for row in examples.rows]
         for part in range(state["parts"], -(-len(wanted) // _PART)):
-            picks = wanted[part * _PART : (part + 1) * _PART]
-            for view in sorted({view for _, view in picks}):
-                for row, clip in examples.views([row for row, which in picks if which == view], view):
-                    features.append(self._of(clip[None])[0].cpu())
-                    labels.append(row["label"])
-            self.resume.save({"features": features, "labels": labels, "parts": part + 1})
-        if not labels:
-            raise ValueError("no training clip can be read; the log above says why")
-        return torch.stack(features), torch.tensor(labels)
+            for found, targets in self._batches(examples, wanted[part * _PART : (part + 1) * _PART]):
+                features.append(found)
+                labels.append(targets)
+            features, labels = [torch.cat([f for f in features if len(f)])], [torch.cat([t for t in labels if len(t)]).long()]
+            unreadable = sorted(examples.unreadable)
+            self.resume.save({"features": features[0], "labels": labels[0], "parts": part + 1, "unreadable": unreadable})
+        return features[0], labels[0]
+
+    def _batches(self, examples: _Examples, wanted: Sequence[tuple[Row, int]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features (B, D) and labels (B,) of views of clips, on the CPU."""
+        for view, group in groupby(wanted, key=itemgetter(1)):
+            rows = [row for row, _ in group if row["clip_id"] not in examples.unreadable]
+            waiting = examples.views(rows, view)
+            while batch := list(islice(waiting, self.hyper.batch)):
+                clips = torch.stack([clip for _, clip in batch])
+                yield self._of(clips).cpu(), torch.tensor([row["label"] for row, _ in batch])
 
 
 def _looked_at(rows: Sequence[Row], loader: ClipLoader, threads: int) -> Iterator[tuple[Row, Tensor]]:

@@ -1,6 +1,7 @@
 """Model weights on disk: safetensors with a label list, and devices."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,7 @@ def pick_device(wish: str) -> str:
 
 def use_threads(threads: int) -> None:
     """Fix the number of threads, which decides the last bits of sums, whatever the machine offers."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, products on CUDA differ from run to run
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     # filling memory that nothing reads before it is written costs a twentieth of a step
