@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from earshot import trials
+from earshot.config import runtime_of
 from earshot.jobs import job_log
 from earshot.streaming import CellInputs
 
