@@ -38,8 +38,7 @@ def import_weights(
     if not manifest:
         state = weights.build(plugin, options, len(names), seed).state_dict()
         return weights.save(out, state, {**facts, "origin": "random", "seed": seed})
-    about = json.loads(Path(manifest).read_text(encoding="utf-8"))
-    published = read_state(about["file"])
+    about, published = _published(manifest)
     chosen = weights.options_of(module, options)
     if head_rows(published) is None:
         state = _with_text(published, module, chosen, about, [row["prompt"] for row in rows])
@@ -52,8 +51,7 @@ def import_weights(
 
 def initial(model: nn.Module, manifest: str, plugin: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Load a checkpoint's encoder into `model`, whose head stays as it is; returns what is told of the checkpoint."""
-    about = json.loads(Path(manifest).read_text(encoding="utf-8"))
-    published = read_state(about["file"])
+    about, published = _published(manifest)
     module = plugins.load("backbones", plugin)
     fresh = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(_HEAD)}
     rows = head_rows(published)
@@ -76,6 +74,12 @@ def checkpoint_facts(manifest: Mapping[str, Any]) -> dict[str, str]:
     return {name: manifest[name] for name in ("origin", "sha256")}
 
 
+def _published(manifest: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """What a manifest says of a checkpoint, and the state dict in its file."""
+    about = json.loads(Path(manifest).read_text(encoding="utf-8"))
+    return about, read_state(about["file"])
+
+
 def _with_text(
     published: Mapping[str, Tensor], module: ModuleType, options: Any, about: Mapping[str, Any], prompts: Sequence[str]
 ) -> dict[str, Tensor]:
@@ -89,7 +93,7 @@ def _with_text(
 
 
 def _with_classes(
-    published: Mapping[str, Tensor], module: ModuleType, options: Any, origin: str, places: Sequence[int], listed: int
+    published: Mapping[str, Tensor], module: ModuleType, options: Any, origin: str, places: list[int], listed: int
 ) -> dict[str, Tensor]:
     """The rows of the checkpoint's head at `places`, of the `listed` classes of its label space.
 
@@ -102,9 +106,9 @@ def _with_classes(
             "train a new head with `fit: head`"
         )
     state = module.import_weights(published, module.build(rows, options))
-    if list(places) == list(range(rows)):
+    if places == list(range(rows)):
         return state
-    return {name: tensor[list(places)] if name.startswith(_HEAD) else tensor for name, tensor in state.items()}
+    return {name: tensor[places] if name.startswith(_HEAD) else tensor for name, tensor in state.items()}
 
 
 def _places(space: str, names: Sequence[str], origin: str) -> tuple[list[int], Sequence[str]]:

@@ -211,6 +211,19 @@ def _optimizer(model: nn.Module, hyper: Any, total: int) -> tuple[Any, Any]:
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_one_cycle, total=total))
 
 
+def _step(loss: Tensor, optimizer: Any, schedule: Any) -> Tensor:
+    """One step down the loss, which comes back to be read at the end of an epoch: a device need not wait for each."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    schedule.step()
+    return loss.detach()
+
+
+def _mean(losses: Sequence[Tensor]) -> float:
+    return float(torch.stack(list(losses)).double().mean())
+
+
 def _autocast(model: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
     kind = next(model.parameters()).device.type
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=wanted and kind == "cuda")
@@ -250,14 +263,10 @@ class _Trainer:
             with _autocast(self.model, self.hyper.amp):
                 logits = self.model(clips)
             loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=self.hyper.label_smoothing)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            self.schedule.step()
-            losses.append(loss.detach())  # read at the end: a device need not wait for each
+            losses.append(_step(loss, self.optimizer, self.schedule))
         if not losses:
             raise ValueError("no training clip can be read; the log above says why")
-        mean = float(torch.stack(losses).double().mean())
+        mean = _mean(losses)
         print(f"epoch {epoch}: loss {mean:.4f}")
         return mean
 
@@ -306,12 +315,8 @@ class _HeadTrainer:
             for picks in torch.randperm(len(labels), generator=generator).split(self.hyper.batch):
                 logits, targets = (part[picks].to(examples.loader.device) for part in (features, labels))
                 loss = nn.functional.cross_entropy(self.head(logits), targets, label_smoothing=self.hyper.label_smoothing)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                losses.append(loss.detach())
-            metrics.append(_metric(epoch, "train", "loss", float(torch.stack(losses).double().mean()), "nats"))
+                losses.append(_step(loss, optimizer, schedule))
+            metrics.append(_metric(epoch, "train", "loss", _mean(losses), "nats"))
             if self.held_out and self.best.due(epoch):
                 metrics.append(_metric(epoch, "val", "top1", self._accuracy(held), "%"))
                 self.best.look(metrics[-1]["value"])

@@ -35,9 +35,8 @@ def fit(state: Mapping[str, Tensor], model: nn.Module, rules: Sequence[Rule], dr
 
     `module.` in front is taken off; the first of `rules` whose pattern matches the start of a key renames it; keys that
     match `dropped` are left out, since the model makes them itself. Keys that are the model's own already stay as they are.
-    Raises WeightsError that lists missing keys, surplus keys, tensors of another shape and
-    keys that two tensors claim. Counters of batches, which old
-    files lack, are not missed.
+    Raises WeightsError that lists missing keys, surplus keys, tensors of another shape and keys that two tensors claim.
+    Counters of batches, which old files lack, are not missed.
     """
     expected = model.state_dict()
     plain = {re.sub(r"^(module\.)+", "", key): value for key, value in state.items()}

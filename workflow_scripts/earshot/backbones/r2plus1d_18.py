@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
-from earshot.backbones import Backbone
+from earshot.backbones import KINETICS_MEAN, KINETICS_STD, Backbone
 from earshot.backbones._classifier import Rule, VideoClassifier, fit, layers_of
 
 _DEPTHS = {"resnet18": 2, "mini": 1}  # blocks in each of the four stages
@@ -30,7 +30,7 @@ def spec(options: Options) -> Backbone:
     full = options.variant == "resnet18"
     return Backbone(
         "R(2+1)D-18", options.frames, resize=(128, 171) if full else (36, 48), size=112 if full else 32,
-        source="arXiv 1711.11248", mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989), antialias=False,
+        source="arXiv 1711.11248", mean=KINETICS_MEAN, std=KINETICS_STD, antialias=False,
     )  # fmt: skip
 
 

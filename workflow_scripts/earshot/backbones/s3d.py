@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 from torchvision.models.video import S3D
 
-from earshot.backbones import Backbone
+from earshot.backbones import KINETICS_MEAN, KINETICS_STD, Backbone
 from earshot.backbones._classifier import Rule, VideoClassifier, fit, layers_of
 
 _WIDTH = 1024
@@ -32,7 +32,7 @@ def spec(options: Options) -> Backbone:
     resize, size = (256, 224) if options.variant == "s3d" else (72, 64)
     return Backbone(
         "S3D", options.frames, (resize, resize), size, source="arXiv 1712.04851",
-        mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989), antialias=False,
+        mean=KINETICS_MEAN, std=KINETICS_STD, antialias=False,
     )  # fmt: skip
 
 

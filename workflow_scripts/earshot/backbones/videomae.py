@@ -1,8 +1,8 @@
 """VideoMAE: a plain vision transformer over tubes of two frames, 16 frames of 224 px; transformers' VideoMAE.
 
 Source: Tong et al., "VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training",
-NeurIPS 2022; the fine-tuned models. Key layouts: transformers (`videomae.*`, `fc_norm.*`, `classifier.*`; files written
-before version 5 name biases `q_bias` and `v_bias`) and the authors' own (`blocks.*`, `head.*`). The published weights may
+NeurIPS 2022; the fine-tuned models. Key layouts: transformers (`videomae.*`, `fc_norm.*`, `classifier.*`; its files name
+biases `q_bias` and `v_bias`, its models do not) and the authors' own (`blocks.*`, `head.*`). The published weights may
 not be used commercially (CC BY-NC 4.0). Sizes in pixels.
 """
 
