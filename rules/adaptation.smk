@@ -7,6 +7,7 @@ rule try_hyper:  # a grid on held-out clips under one corruption; the test split
         classes="<data>/{dataset}/classes.parquet",
         weights=AT.source_weights,
         statistics=AT.cell_statistics,
+        importance=AT.cell_importance,
         audio_scores=AT.audio_scores,
         label_map=AT.label_map,
     output:
@@ -52,6 +53,7 @@ rule adapt_clips:  # one job a cell: every method and seed of the experiment ove
         classes="<data>/{dataset}/classes.parquet",
         weights=AT.source_weights,
         statistics=AT.cell_statistics,
+        importance=AT.cell_importance,
         audio_scores=AT.audio_scores,
         label_map=AT.label_map,
         tuned=AT.tuned,

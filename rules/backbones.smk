@@ -106,6 +106,38 @@ rule compute_statistics:
         "../workflow_scripts/compute_statistics.py"
 
 
+rule compute_importance:  # only for methods that hold important parameters back
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+        classes="<data>/{dataset}/classes.parquet",
+        weights=AT.source_weights,
+    output:
+        importance="<results>/importance/{dataset}/{backbone}.safetensors",
+    log:
+        "<logs>/compute_importance/{dataset}/{backbone}.log",
+    benchmark:
+        "<benchmarks>/compute_importance/{dataset}/{backbone}.tsv"
+    priority: 10
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.training_threads
+    resources:
+        gpu=1,
+        mem_mb=16_000,
+        runtime=120,
+    params:
+        backbone=AT.backbone,
+        root=AT.dataset_root,
+        sampling=AT.statistics_sampling,
+        clips=2000,
+        batch=8,
+        seed=CONFIG.seed,
+        runtime=AT.runtime,
+        code=AT.code("importance:compute", "backbones.{backbone}"),
+    script:
+        "../workflow_scripts/compute_importance.py"
+
+
 rule import_statistics:  # ViTTA's published lists
     input:
         unpack(AT.published_statistics),

@@ -20,15 +20,20 @@ rule record_environment:
 rule score_predictions:
     input:
         predictions=AT.cells(".parquet"),
+        classes=AT.datasets("{data}/{dataset}/classes.parquet"),
+        label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.parquet"),
     output:
         metrics="<results>/metrics/{experiment}.parquet",
+        by_class="<results>/metrics/{experiment}.classes.parquet",
     log:
         "<logs>/score_predictions/{experiment}.log",
     conda:
         "../envs/report.yaml"
     params:
         experiment="{experiment}",
-        code=AT.code("scoring:score"),
+        datasets=AT.field("datasets"),
+        class_groups=AT.field("class_groups"),
+        code=AT.code("scoring:score", "scoring:vocabularies"),
     script:
         "../workflow_scripts/score_predictions.py"
 
@@ -36,6 +41,7 @@ rule score_predictions:
 rule make_tables:
     input:
         metrics="<results>/metrics/{experiment}.parquet",
+        by_class="<results>/metrics/{experiment}.classes.parquet",
     output:
         markdown="<results>/tables/{experiment}/accuracy.md",
         csv="<results>/tables/{experiment}/accuracy.csv",
@@ -61,6 +67,7 @@ rule draw_figures:
     input:
         metrics="<results>/metrics/{experiment}.parquet",
         predictions=AT.cells(".parquet"),
+        timings=AT.cells(".timing.parquet"),
         clips=AT.datasets("{data}/{dataset}/clips.parquet"),
         corrupted=AT.corrupted_clips,
         classes=AT.datasets("{data}/{dataset}/classes.parquet"),
@@ -88,6 +95,7 @@ rule draw_figures:
 rule write_report:
     input:
         metrics="<results>/metrics/{experiment}.parquet",
+        by_class="<results>/metrics/{experiment}.classes.parquet",
         figures="<results>/figures/{experiment}",
         predictions=AT.cells(".parquet"),
         timings=AT.cells(".timing.parquet"),
@@ -127,6 +135,7 @@ rule write_report:
 rule log_to_mlflow:  # one process logs everything, so jobs never talk to a server
     input:
         metrics="<results>/metrics/{experiment}.parquet",
+        by_class="<results>/metrics/{experiment}.classes.parquet",
         figures="<results>/figures/{experiment}",
         report="<results>/reports/{experiment}.html",
         tables=[

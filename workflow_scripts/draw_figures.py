@@ -19,6 +19,7 @@ with job_log(snakemake.log[0]):
         audio=given.audio,
         label_map=given.label_map,
         training=given.training,
+        timings=given.timings,
         roots=snakemake.params.dataset_roots,
     )
     metrics = contracts.read(given.metrics, contracts.METRICS)

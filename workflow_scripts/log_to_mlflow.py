@@ -14,6 +14,8 @@ with job_log(snakemake.log[0]):
     given, params = snakemake.input, snakemake.params
     about = tables.about(params)
     metrics = contracts.read(given.metrics, contracts.METRICS)
+    by_class = contracts.read(given.by_class, contracts.CLASS_METRICS)
+    made = tables.build(metrics, about, by_class)
     files = {path: "tables" for path in given.tables} | {given.report: "report"} | tracking.pictures(given.figures)
-    source = tracking.Source(params.experiment, metrics, about, {}, tables.build(metrics, about), files)
+    source = tracking.Source(params.experiment, metrics, about, {}, made, files)
     write_json(snakemake.output.done, tracking.log(params.uri, params.mlflow_experiment, source))

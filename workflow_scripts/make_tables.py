@@ -13,7 +13,8 @@ with job_log(snakemake.log[0]):
 
     about = tables.about(snakemake.params)
     metrics = contracts.read(snakemake.input.metrics, contracts.METRICS)
-    made = tables.build(metrics, about)
+    by_class = contracts.read(snakemake.input.by_class, contracts.CLASS_METRICS)
+    made = tables.build(metrics, about, by_class)
     write_text(snakemake.output.markdown, tables.markdown(made, about.title))
     write_text(snakemake.output.csv, tables.wide_csv(made))
     write_text(snakemake.output.tidy, tables.tidy_csv(metrics))

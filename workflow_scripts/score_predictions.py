@@ -1,4 +1,4 @@
-"""Turn the predictions of an experiment into one table of metrics."""
+"""Turn the predictions of an experiment into a table of metrics, and into one of every class."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
 with job_log(snakemake.log[0]):
     from earshot import contracts
-    from earshot.scoring import score
+    from earshot.scoring import score, vocabularies
 
-    facts = {"experiment": snakemake.params.experiment}
-    contracts.write(score(snakemake.input.predictions), contracts.METRICS, snakemake.output.metrics, facts)
+    given, params = snakemake.input, snakemake.params
+    known = vocabularies(params.datasets, given.classes, given.label_map)
+    scores = score(given.predictions, known, params.class_groups)
+    facts = {"experiment": params.experiment}
+    contracts.write(scores.metrics, contracts.METRICS, snakemake.output.metrics, facts)
+    contracts.write(scores.classes, contracts.CLASS_METRICS, snakemake.output.by_class, facts)

@@ -14,6 +14,7 @@ with job_log(snakemake.log[0]):
     given = snakemake.input
     paths = report.Paths(
         metrics=given.metrics,
+        by_class=given.by_class,
         figures=given.figures,
         predictions=given.predictions,
         clips=given.clips,

@@ -32,6 +32,8 @@ METHODS = [
         "plugin": "source",
         "hyper": {},
         "predicts": "none",
+        "batched": True,
+        "two_pass": False,
         "summary": "The source model, unchanged.",
     },
     {
@@ -39,6 +41,8 @@ METHODS = [
         "plugin": "tent",
         "hyper": {"lr": 1e-4},
         "predicts": "before",
+        "batched": True,
+        "two_pass": True,
         "summary": "Minimises the entropy of its own answer.",
     },
     {
@@ -46,6 +50,8 @@ METHODS = [
         "plugin": "vitta",
         "hyper": {},
         "predicts": "after",
+        "batched": False,
+        "two_pass": False,
         "summary": "Aligns the statistics of features with those of clean training clips.",
     },
     {
@@ -53,6 +59,8 @@ METHODS = [
         "plugin": "audio_assisted",
         "hyper": {"n_max": 5},
         "predicts": "after",
+        "batched": False,
+        "two_pass": False,
         "summary": "ViTTA plus a pseudo-label that a sound tagger helps to make, repeated until the views agree.",
     },
 ]
@@ -79,9 +87,19 @@ def prediction_rows(
         for seed in seeds:
             rng = np.random.default_rng([len(method), seed, len(corruption), ord(corruption[0])])
             order = np.random.default_rng([seed, 7]).permutation(clips)
+            place = {"corruption": corruption, "severity": 0 if corruption == "clean" else 5}
             for position, clip in enumerate(order):
                 chance = skill.get(method, 0.5) + 0.3 - DROP.get(corruption, 0.2)
-                rows.append(_row(rng, method, seed, position, int(clip), classes, chance, int(clip) in gone))
+                rows.append(_row(rng, method, seed, position, int(clip), classes, chance, int(clip) in gone) | place)
+    return rows
+
+
+def stream_rows(corruptions: Sequence[str], methods: Sequence[str], clips: int = 24) -> list[dict[str, Any]]:
+    """Rows of a continual stream: the conditions one after the other."""
+    rows = []
+    for number, corruption in enumerate(corruptions):
+        part = prediction_rows(methods, clips=clips, corruption=corruption)
+        rows += [{**row, "position": row["position"] + number * clips} for row in part]
     return rows
 
 
@@ -131,9 +149,11 @@ def write_predictions(
     backbone: str = "tiny",
     **facts: Any,
 ) -> Path:
-    """Write one predictions file with the facts that the workflow stores."""
+    """Write one predictions file with the facts that the workflow stores; a stream's rows keep their own conditions."""
     severity = (0 if corruption == "clean" else 5) if severity is None else severity
     runs = dict.fromkeys((row["method"], row["seed"]) for row in rows)
+    if corruption not in ("continual", "mixed"):
+        rows = [{**row, "corruption": corruption, "severity": severity} for row in rows]
     given = {
         "experiment": "demo",
         "dataset": dataset,
@@ -236,7 +256,7 @@ def write_sides(folder: Path, clips: int = 40, dataset: str = "toy", backbone: s
     tuned = {"split": "val", "corruptions": ["gauss"], "severity": 5, "backbone": backbone, "dataset": dataset}
     contracts.write(_tuning(), contracts.TUNING, made["tuning"], tuned)
     timed = [
-        {"method": m["variant"], "seed": 0, "position": i, "decode": 4.0, "adapt": 20.0 + 9 * j}
+        {"method": m["variant"], "seed": 0, "position": i, "decode": 4.0, "adapt": 20.0 + 9 * j, "memory": 900.0 + j}
         for j, m in enumerate(METHODS)
         for i in range(clips)
     ]

@@ -28,16 +28,19 @@ def world(tmp_path_factory, about):
     clips = fake.write_clips(root, 24, corruptions=[c for c in fake.DROP if c != "clean"])
     fake.write_videos(root, clips, clips=range(8))
     sides = fake.write_sides(root, 24)
-    metrics = scoring.score(predictions)
+    scores = scoring.score(predictions, scoring.vocabularies(["toy"], sides["classes"]), {"pets": ["Dog"]})
+    metrics = scores.metrics
     contracts.write(metrics, contracts.METRICS, root / "metrics.parquet", {})
+    contracts.write(scores.classes, contracts.CLASS_METRICS, root / "classes.parquet", {})
     shared = {"predictions": predictions, "clips": [str(clips[0])], "corrupted": [str(path) for path in clips[1:]]}
-    shared |= {key: sides[key] for key in ("classes", "audio", "label_map", "training")}
+    shared |= {key: sides[key] for key in ("classes", "audio", "label_map", "training", "timings")}
     sources = figures.Sources(**shared, roots={"toy": str(root / "data" / "toy" / "media")})
     figures.draw(sources, metrics, about, root / "figures")
-    others = {key: sides[key] for key in ("audio_scores", "tuning", "timings")}
+    others = {key: sides[key] for key in ("audio_scores", "tuning")}
     paths = report.Paths(
         str(root / "metrics.parquet"),
         str(root / "figures"),
+        str(root / "classes.parquet"),
         **shared,
         **others,
         environment=sides["environment"][0],
@@ -54,7 +57,7 @@ def page(world, about):
 def test_every_figure_of_the_index_is_there(world):
     index = json.loads((world.root / "figures" / "figures.json").read_text())
     kinds = {drawn["name"].split("-toy")[0] for drawn in index["figures"]}
-    assert kinds == {"accuracy", "gains", "sound", "steps", "stream", "training", "label-map", "gallery"}
+    assert kinds == {"accuracy", "gains", "cost", "sound", "steps", "stream", "training", "label-map", "gallery"}
     for drawn in index["figures"]:
         assert (world.root / "figures" / f"{drawn['name']}.png").stat().st_size > 1000
         if drawn["section"] != "gallery":
@@ -138,6 +141,10 @@ def test_the_page_tells_what_matters(world, about, page):
         "What the tagger hears",
         "torch",
         "listens",
+        "What each method costs",
+        "Classes that gain and lose most",
+        "Groups of classes",
+        "Calibration",
     ):
         assert text in page
 
@@ -147,7 +154,7 @@ def test_the_page_is_the_same_each_time(world, about, page):
 
 
 def test_a_bare_experiment_has_a_page_too(world, about, tmp_path):
-    metrics = scoring.score(world.sources.predictions)
+    metrics = scoring.score(world.sources.predictions).metrics
     figures.draw(figures.Sources(world.sources.predictions[:1]), metrics[:0], about, tmp_path)
     page = report.render(report.collect(report.Paths(world.paths.metrics, str(tmp_path)), about, "demo"))
     assert "Results" in page and "What the classifier is given" not in page
@@ -163,6 +170,7 @@ def gain(low, high):
         "unit": "%",
         "n": 9,
         "n_missing": 0,
+        "note": "",
     }
     value = (low + high) / 2
     top1 = [
@@ -249,3 +257,60 @@ def test_where_weights_come_from_is_told(tmp_path):
     assert grid.rows == [
         ("toy", "tiny", "a linear head trained here", checkpoint["origin"], "91a641e691a6", "8-abc", "0123456789ab")
     ]
+
+
+def test_costs_are_medians_and_the_highest_memory(world, about):
+    (grid,) = report.cost_grids(world.paths.timings, world.metrics, about)
+    steps = tables.find(world.metrics, "steps", "toy", "tiny", "vitta", "mean")["value"]
+    assert [line[2] for line in grid.rows] == [m["variant"] for m in fake.METHODS]
+    assert grid.rows[2] == ("toy", "tiny", "vitta", "0.004", "0.038", f"{steps:.2f}", "902", "24")
+
+
+def test_steps_show_methods_that_choose_them_and_no_more_than_a_handful(world, about):
+    rows = figures.read_streams(world.sources, "toy", "tiny")
+    cyclic = rows[rows["method"] == "audio_assisted"]
+    many = figures.pd.concat([rows, *(cyclic.assign(method=f"variant_{i}") for i in range(9))])
+    many.loc[many["method"] == "tent", "stop"] = "diverged"
+    titles = [axes.get_title("left") for axes in figures.steps_figure(many, about).axes]
+    assert [title.split(" ")[0] for title in titles] == ["audio_assisted", *(f"variant_{i}" for i in range(5))]
+
+
+def test_a_stream_is_drawn_from_the_conditions_of_its_rows(about, tmp_path):
+    protocol = {**fake.PROTOCOL, "name": "continual"}
+    rows = fake.stream_rows(["rain", "gauss", "clean"], ["source", "vitta"])
+    path = fake.write_predictions(tmp_path, rows, "continual", 5, protocol=protocol)
+    found = figures.read_streams(figures.Sources([str(path)]), "toy", "tiny")
+    assert set(found["corruption"]) == {"rain", "gauss", "clean"} and found["position"].max() == 71
+    answers = figures._answers(figures.Sources([str(path)]), "toy", about)
+    assert {place[1:] for place in answers} == {("rain", 5), ("gauss", 5), ("clean", 0)}
+
+
+@pytest.mark.parametrize("stream", ["online", "mixed"])
+def test_methods_that_do_not_apply_break_no_figure_and_no_page(about, tmp_path, stream):
+    protocol = {**fake.PROTOCOL, "name": stream}
+    why = {"norm": "tiny has no BatchNorm layers"}
+    corruption = "mixed" if stream == "mixed" else "gauss"
+    rows = fake.prediction_rows([m["variant"] for m in fake.METHODS])
+    path = str(fake.write_predictions(tmp_path, rows, corruption, 5, protocol=protocol, not_applicable=why))
+    wider = replace(about, protocol=protocol, methods={"norm": about.methods["tent"], **about.methods})
+    scores = scoring.score([path])
+    contracts.write(scores.metrics, contracts.METRICS, tmp_path / "metrics.parquet", {})
+    figures.draw(figures.Sources([path]), scores.metrics, wider, tmp_path / "figures")
+    data = report.collect(report.Paths(str(tmp_path / "metrics.parquet"), str(tmp_path / "figures")), wider, "demo")
+    page = report.render(data)
+    assert "— norm: tiny has no BatchNorm layers." in page
+    assert ("under mixed corruptions" if stream == "mixed" else "under 1 corruption") in data.verdict.text
+
+
+def test_divergence_has_a_card_only_where_it_happened(about):
+    rows = gain(1.0, 3.0)
+    one = {**rows[0], "method": "audio_assisted", "metric": "diverged"}
+    for value, shown in ((0.0, False), (4.0, True)):
+        made = report.cards([*rows, {**one, "value": value}], about, "d", "b")
+        assert any("diverged" in card.label for card in made) == shown
+
+
+def test_under_two_passes_methods_are_said_to_wait_for_the_list(world, about):
+    told = report._methods(world.metrics, replace(about, protocol={"name": "two_pass"}), {})
+    assert {m["name"]: m["predicts"] for m in told}["tent"] == "after the whole list"
+    assert {m["name"]: m["predicts"] for m in told}["vitta"] == "after its update"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from earshot import contracts, scoring
 from earshot.metrics.accuracy import hits, top_k
-from earshot.metrics.significance import Bootstrap, mean_interval, paired_interval
+from earshot.metrics.calibration import calibration_error
+from earshot.metrics.significance import Bootstrap, mean_interval, paired_interval, sign_flip
 
 KEYS = ("dataset", "corruption", "severity", "backbone", "method", "seed", "metric")
 
@@ -109,15 +110,15 @@ def experiment(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def metrics(experiment):
-    return scoring.score(experiment)
+    return scoring.score(experiment).metrics
 
 
 def test_scores_keep_the_contract_and_the_right_shape(metrics):
     contracts.to_table(metrics, contracts.METRICS)
     conditions, methods, seeds = len(fake.DROP) + 1, len(fake.METHODS), 3
-    plain = conditions * methods * seeds * 4
-    gains = conditions * (methods - 1) * 2
-    assert len(index(metrics)) == len(metrics) == plain + gains
+    plain = conditions * methods * (seeds * 5 + 1)
+    gains_and_tests = conditions * (methods - 1) * 4
+    assert len(index(metrics)) == len(metrics) == plain + gains_and_tests
 
 
 def test_scores_are_what_the_rows_say(experiment, metrics):
@@ -154,7 +155,7 @@ def test_the_order_of_files_and_rows_changes_nothing(tmp_path, metrics, experime
         facts, rows = contracts.facts_of(path), contracts.read(path, contracts.PREDICTIONS)
         moved.append(tmp_path / f"{facts['corruption']}.parquet")
         contracts.write(rows[::-1], contracts.PREDICTIONS, moved[-1], facts)
-    assert scoring.score(moved) == metrics
+    assert scoring.score(moved).metrics == metrics
 
 
 def test_columns_come_in_the_order_of_the_field(metrics):
@@ -164,14 +165,14 @@ def test_columns_come_in_the_order_of_the_field(metrics):
 def test_equal_methods_gain_exactly_zero(tmp_path):
     rows = fake.prediction_rows(["vitta"], (0, 1), 30)
     twins = rows + [{**row, "method": "twin"} for row in rows]
-    found = scoring.score([fake.write_predictions(tmp_path, twins)])
+    found = scoring.score([fake.write_predictions(tmp_path, twins)]).metrics
     gain = cell(found, "gauss", "twin", "top1_gain_over_vitta")
     assert (gain["value"], gain["low"], gain["high"]) == (0.0, 0.0, 0.0)
 
 
 def test_five_classes_have_no_top5(tmp_path):
     few = fake.write_predictions(tmp_path, fake.prediction_rows(["source"], classes=5))
-    assert "top5" not in {row["metric"] for row in scoring.score([few])}
+    assert "top5" not in {row["metric"] for row in scoring.score([few]).metrics}
 
 
 def test_a_condition_without_clips_is_nan_and_so_is_its_mean(tmp_path):
@@ -180,7 +181,7 @@ def test_a_condition_without_clips_is_nan_and_so_is_its_mean(tmp_path):
         fake.write_predictions(tmp_path, fake.prediction_rows(["source", "vitta"], corruption="rain"), "rain"),
         fake.write_predictions(tmp_path, lost, "gauss"),
     ]
-    found = scoring.score(paths)
+    found = scoring.score(paths).metrics
     for corruption in ("gauss", "mean"):
         row = cell(found, corruption, "vitta")
         assert math.isnan(row["value"]) and math.isnan(row["low"]) and math.isnan(row["high"])
@@ -190,7 +191,7 @@ def test_a_condition_without_clips_is_nan_and_so_is_its_mean(tmp_path):
 
 
 def test_nothing_but_missing_clips_is_no_error(tmp_path):
-    found = scoring.score([fake.write_predictions(tmp_path, fake.prediction_rows(["source"], missing=range(24)))])
+    found = scoring.score([fake.write_predictions(tmp_path, fake.prediction_rows(["source"], missing=range(24)))]).metrics
     assert found and all(row["n"] == 0 and math.isnan(row["value"]) for row in found)
 
 
@@ -238,3 +239,187 @@ def test_a_bound_of_zero_is_zero():
     assert scoring._told(9.25e-16) == 0.0
     assert str(scoring._told(-1e-12)) == "0.0"
     assert scoring._told(2.592592592592595) == 2.592592593
+
+
+CONTINUAL = {**fake.PROTOCOL, "name": "continual"}
+MIXED = {**fake.PROTOCOL, "name": "mixed"}
+
+
+def test_a_continual_stream_is_scored_condition_by_condition(tmp_path):
+    """As if each of its conditions had been a file of its own."""
+    methods, order = ["source", "vitta"], ["rain", "gauss", "clean"]
+    stream = fake.write_predictions(tmp_path / "a", fake.stream_rows(order, methods), "continual", 5, protocol=CONTINUAL)
+    files = [
+        fake.write_predictions(tmp_path / "b", fake.prediction_rows(methods, corruption=c), c, protocol=CONTINUAL)
+        for c in order
+    ]
+    assert repr(scoring.score([stream])) == repr(scoring.score(files))  # NaN equals nothing
+
+
+def test_clean_clips_after_several_streams_are_told_apart(tmp_path):
+    rows = fake.stream_rows(["rain", "clean"], ["source"])
+    milder = [{**row, "severity": 3 if row["severity"] else 0} for row in rows]
+    paths = [
+        fake.write_predictions(tmp_path, rows, "continual", 5, protocol=CONTINUAL),
+        fake.write_predictions(tmp_path, milder, "continual", 3, protocol=CONTINUAL),
+    ]
+    found = {(row["corruption"], row["severity"]) for row in scoring.score(paths).metrics}
+    assert found == {("clean", 3), ("clean", 5), ("rain", 3), ("rain", 5), ("mean", -1)}
+
+
+def test_a_clip_may_come_once_under_each_condition_of_a_stream(tmp_path):
+    rows = fake.stream_rows(["rain", "gauss"], ["source"])
+    path = fake.write_predictions(tmp_path, [*rows, rows[0]], "continual", 5, protocol=CONTINUAL)
+    with pytest.raises(ValueError, match="is there twice"):
+        scoring.score([path])
+
+
+def test_a_mixed_stream_is_one_condition(tmp_path):
+    kinds = [{row["clip_id"]: row for row in fake.prediction_rows(["source"], corruption=c)} for c in ("rain", "gauss")]
+    rows = [kinds[number % 2][clip] for number, clip in enumerate(kinds[0])]
+    clean = fake.write_predictions(tmp_path, fake.prediction_rows(["source"], corruption="clean"), "clean", protocol=MIXED)
+    found = scoring.score([fake.write_predictions(tmp_path, rows, "mixed", 5, protocol=MIXED), clean]).metrics
+    assert list(dict.fromkeys((row["corruption"], row["severity"]) for row in found)) == [
+        ("clean", 0),
+        ("mixed", 5),
+        ("mean", -1),
+    ]
+    assert cell(found, "mixed", "source")["value"] == pytest.approx(
+        100 * np.mean([r["prediction"] == r["label"] for r in rows])
+    )
+
+
+def test_rows_of_another_condition_than_their_file_are_refused(tmp_path):
+    path = fake.write_predictions(tmp_path, fake.prediction_rows(["source"]), "gauss")
+    rows, facts = contracts.read(path, contracts.PREDICTIONS), contracts.facts_of(path)
+    rows[3]["corruption"] = "rain"
+    contracts.write(rows, contracts.PREDICTIONS, path, facts)
+    with pytest.raises(ValueError, match="is of rain 5, not gauss 5"):
+        scoring.score([path])
+
+
+REASON = "tiny has no BatchNorm layers"
+
+
+def test_a_method_that_does_not_apply_has_a_reason_and_no_value(tmp_path):
+    paths = [
+        fake.write_predictions(
+            tmp_path, fake.prediction_rows(["source", "vitta"], corruption=c), c, not_applicable={"norm": REASON}
+        )
+        for c in ("clean", "gauss")
+    ]
+    found = scoring.score(paths).metrics
+    for corruption, metric in (("clean", "top1"), ("gauss", "ece"), ("mean", "top1"), ("mean", "top1_gain_over_vitta")):
+        row = cell(found, corruption, "norm", metric)
+        assert math.isnan(row["value"]) and (row["n"], row["n_missing"], row["note"]) == (0, 0, REASON)
+    assert all(row["note"] == "" and math.isfinite(row["value"]) for row in found if row["method"] != "norm")
+    without = scoring.score(
+        [fake.write_predictions(tmp_path / "w", fake.prediction_rows(["source", "vitta"]), "gauss")]
+    ).metrics
+    assert cell(found, "gauss", "vitta") == cell(without, "gauss", "vitta")
+
+
+def test_a_method_may_apply_to_one_backbone_alone(tmp_path):
+    rows = fake.prediction_rows(["source"])
+    both = fake.write_predictions(tmp_path, rows + fake.prediction_rows(["norm"]), backbone="tiny")
+    one = fake.write_predictions(tmp_path, rows, backbone="other", not_applicable={"norm": REASON})
+    values = {
+        row["backbone"]: row for row in scoring.score([both, one]).metrics if (row["method"], row["metric"]) == ("norm", "top1")
+    }
+    assert math.isfinite(values["tiny"]["value"]) and math.isnan(values["other"]["value"])
+
+
+def test_a_reference_that_does_not_apply_is_compared_with_nobody(tmp_path):
+    path = fake.write_predictions(tmp_path, fake.prediction_rows(["source", "tent"]), not_applicable={"vitta": REASON})
+    found = {row["metric"] for row in scoring.score([path]).metrics}
+    assert "top1_gain_over_source" in found and "top1_gain_over_vitta" not in found
+
+
+def test_calibration_is_that_of_the_pooled_rows(experiment, metrics):
+    rows = [r for r in contracts.read(experiment[1], contracts.PREDICTIONS) if r["method"] == "tent" and r["available"]]
+    found = cell(metrics, "gauss", "tent", "ece")
+    expected = calibration_error([r["confidence"] for r in rows], [r["prediction"] == r["label"] for r in rows])
+    assert found["value"] == pytest.approx(expected)
+    assert found["low"] <= found["value"] <= found["high"]
+
+
+def test_p_is_that_of_the_differences_of_clips(experiment, metrics):
+    """A clip's seeds change sides together: its difference is the mean over them."""
+    rows = [r for r in contracts.read(experiment[1], contracts.PREDICTIONS) if r["available"]]
+    right: dict = {"source": {}, "vitta": {}}
+    for row in rows:
+        if row["method"] in right:
+            right[row["method"]].setdefault(row["clip_id"], []).append(row["prediction"] == row["label"])
+    clips = sorted({row["clip_id"] for row in contracts.read(experiment[0], contracts.PREDICTIONS)})
+    differences = [np.mean(right["vitta"].get(c, 0)) - np.mean(right["source"].get(c, 0)) for c in clips]
+    found = cell(metrics, "gauss", "vitta", "top1_p_against_source")
+    assert found["value"] == pytest.approx(sign_flip(np.array([differences]))[0])
+    assert math.isnan(found["low"]) and found["unit"] == "p" and found["n"] == 39
+
+
+def test_diverged_clips_are_counted(tmp_path):
+    rows = fake.prediction_rows(["source", "tent"])
+    rows = [{**r, "stop": "diverged"} if r["method"] == "tent" and r["position"] < 6 else r for r in rows]
+    found = scoring.score([fake.write_predictions(tmp_path, rows)]).metrics
+    assert cell(found, "gauss", "tent", "diverged")["value"] == 25.0
+    assert cell(found, "gauss", "source", "diverged")["value"] == 0.0
+
+
+KNOWN = {"toy": scoring.Vocabulary(dict(enumerate(fake.CLASSES)), frozenset({0, 1, 2}))}
+
+
+def test_groups_of_classes_are_scored_on_their_own_clips(experiment):
+    found = scoring.score(experiment, KNOWN, {"machines": ["Engine", "Siren"]}).metrics
+    rows = [r for r in contracts.read(experiment[1], contracts.PREDICTIONS) if r["available"] and r["method"] == "vitta"]
+    for name, members in (("mapped", {0, 1, 2}), ("unmapped", {3, 4, 5, 6, 7}), ("machines", {3, 6})):
+        own = [r["prediction"] == r["label"] for r in rows if r["label"] in members]
+        row = cell(found, "gauss", "vitta", f"top1_on_{name}")
+        assert row["value"] == pytest.approx(100 * np.mean(own))
+        assert row["n"] == len({r["clip_id"] for r in rows if r["label"] in members})
+        gain = cell(found, "gauss", "audio_assisted", f"top1_gain_over_vitta_on_{name}")
+        ours = cell(found, "gauss", "audio_assisted", f"top1_on_{name}")
+        assert gain["value"] == pytest.approx(ours["value"] - row["value"])
+    assert cell(found, "gauss", "vitta", "top1_on_mapped")["n_missing"] == 0  # clip 3, of class 3, is missing
+    assert cell(found, "gauss", "vitta", "top1_on_machines")["n_missing"] == 1
+
+
+def test_a_group_with_an_unknown_class_is_refused(experiment):
+    with pytest.raises(ValueError, match=r"class_groups\.machines: no dataset .* has the class Sirene"):
+        scoring.score(experiment, KNOWN, {"machines": ["Engine", "Sirene"]})
+    with pytest.raises(ValueError, match=r"class_groups\.mapped: this name means"):
+        scoring.score(experiment, KNOWN, {"mapped": ["Engine"]})
+
+
+@pytest.mark.parametrize("mapped", [None, frozenset(), frozenset(range(len(fake.CLASSES)))])
+def test_sound_parts_the_classes_only_where_it_reaches_some_and_not_all(mapped):
+    known = scoring.Vocabulary(dict(enumerate(fake.CLASSES)), mapped)
+    assert scoring.groups_of(known, {"elsewhere": ["Cat"]}) == {}
+
+
+def test_vocabularies_know_the_classes_that_a_sound_maps_to(tmp_path):
+    sides = fake.write_sides(tmp_path)
+    rows = contracts.read(sides["label_map"][0], contracts.LABEL_MAP)
+    weightless = [{**row, "weight": 0.0} if row["video_class"] == 4 else row for row in rows]
+    contracts.write(weightless, contracts.LABEL_MAP, tmp_path / "map.parquet", {})
+    found = scoring.vocabularies(["toy"], sides["classes"], [tmp_path / "map.parquet"])["toy"]
+    assert found.names[2] == "Rain" and found.mapped == frozenset({0, 1, 2, 3, 5, 6, 7})
+    assert scoring.vocabularies(["toy"], sides["classes"])["toy"].mapped is None
+
+
+def test_classes_are_scored_one_by_one(experiment, metrics):
+    found = scoring.score(experiment, KNOWN).classes
+    contracts.to_table(found, contracts.CLASS_METRICS)
+    places = {(r["corruption"], r["method"], r["class_id"]): r for r in found}
+    assert len(places) == len(found) == (len(fake.DROP) + 1) * len(fake.METHODS) * len(fake.CLASSES)
+    rows = [r for r in contracts.read(experiment[1], contracts.PREDICTIONS) if r["available"] and r["label"] == 3]
+    top1 = {m: 100 * np.mean([r["prediction"] == 3 for r in rows if r["method"] == m]) for m in ("source", "vitta")}
+    row = places["gauss", "vitta", 3]
+    assert (row["name"], row["n"]) == ("Engine", 4)
+    assert row["top1"] == pytest.approx(top1["vitta"])
+    assert row["gain_over_source"] == pytest.approx(top1["vitta"] - top1["source"])
+    assert math.isnan(places["gauss", "source", 3]["gain_over_source"])
+    parts = [places[c, "vitta", 3]["top1"] for c in fake.DROP if c != "clean"]
+    assert places["mean", "vitta", 3]["top1"] == pytest.approx(np.mean(parts))
+    assert places["mean", "vitta", 3]["n"] == 4
+    whole = [places["gauss", "vitta", k] for k in range(8)]
+    assert sum(r["top1"] * r["n"] for r in whole) / 39 == pytest.approx(cell(metrics, "gauss", "vitta")["value"])

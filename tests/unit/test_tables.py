@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import fake_results as fake
@@ -20,7 +21,7 @@ def about():
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory):
-    return scoring.score(fake.write_experiment(tmp_path_factory.mktemp("tables")))
+    return scoring.score(fake.write_experiment(tmp_path_factory.mktemp("tables"))).metrics
 
 
 def row(value, dataset="ucf101", corruption="gauss", severity=5, method="source", backbone="tanet", metric="top1", n=100):
@@ -35,6 +36,7 @@ def row(value, dataset="ucf101", corruption="gauss", severity=5, method="source"
         "n_missing": 0,
         "low": value,
         "high": value,
+        "note": "",
     }
 
 
@@ -77,9 +79,121 @@ def test_severities_are_told_apart_only_where_there_are_several(about):
     assert one.header == ("method", "gauss") and two.header == ("method", "gauss 3", "gauss 5")
 
 
+def not_applicable(method="norm", metric="top1", why="tiny has no BatchNorm layers."):
+    return {**row(float("nan"), method=method, metric=metric, n=0), "note": why}
+
+
+def test_a_method_that_does_not_apply_has_dashes_and_a_reason(about):
+    table = tables.accuracy_table([row(10.0), not_applicable(), row(30.0, method="tent")], about, "ucf101", "tanet")
+    assert table.rows == (("source", "10.0 [10.0, 10.0]"), ("tent", "30.0 [30.0, 30.0]"), ("norm", "—"))
+    assert table.strong == {(1, 1)}
+    assert table.caption.endswith(" — norm: tiny has no BatchNorm layers.")
+    assert "n = 100 in every column, none missing" in table.caption
+
+
+def test_gains_are_marked_after_correction_for_the_methods_of_a_column(about):
+    """0.02, 0.03 and 0.5 are 0.06, 0.06 and 0.5 after Holm's correction; 0.01 alone stays."""
+    gains, tests = "top1_gain_over_source", "top1_p_against_source"
+    p = {
+        ("a", "gauss"): 0.02,
+        ("b", "gauss"): 0.03,
+        ("c", "gauss"): 0.5,
+        ("a", "rain"): 0.01,
+        ("b", "rain"): 0.5,
+        ("c", "rain"): 0.5,
+    }
+    rows = [row(1.0, method=m, corruption=c, metric=gains) for m, c in p]
+    rows += [row(value, method=m, corruption=c, metric=tests) for (m, c), value in p.items()]
+    table = tables.gain_table(rows, about, "ucf101", "tanet", "source")
+    marked = [(line[0], place) for line in table.rows for place in (1, 2) if "†" in line[place]]
+    assert marked == [("a", 2)]
+    assert table.rows[0][2] == "+1.0† [+1.0, +1.0]"
+    for words in ("sign-flip test", "Holm's method for the methods of a column", "not corrected for the number of comparisons"):
+        assert words in table.caption
+    assert r"+1.0\dag{} [+1.0, +1.0]" in tables.latex([table])
+
+
+def test_the_best_calibrated_is_emphasised(about):
+    rows = [row(9.0, metric="ece"), row(3.0, metric="ece", method="tent")]
+    assert tables.calibration_table(rows, about, "ucf101", "tanet").strong == {(1, 1)}
+
+
+def test_divergence_is_told_only_where_it_happened(about):
+    calm = [row(0.0, metric="diverged"), row(0.0, metric="diverged", method="tent")]
+    assert tables.diverged_table(calm, about, "ucf101", "tanet") is None
+    table = tables.diverged_table([calm[0], row(4.0, metric="diverged", method="tent")], about, "ucf101", "tanet")
+    assert [line[0] for line in table.rows] == ["tent"]
+
+
+def test_groups_of_classes_stand_side_by_side(about):
+    rows = [
+        row(value, method=method, metric=metric, corruption="mean", severity=-1, n=n)
+        for method in ("vitta", "audio_assisted")
+        for metric, value, n in (("top1_on_mapped", 50.0, 70), ("top1_on_unmapped", 40.0, 30), ("top1_on_pets", 45.0, 9))
+    ]
+    rows += [row(2.0, method="audio_assisted", metric="top1_gain_over_vitta_on_mapped", corruption="mean", severity=-1)]
+    sound, own = tables.group_tables(rows, about, "ucf101", "tanet")
+    assert sound.header == ("method", "mapped", "mapped: gain over vitta", "unmapped")
+    assert sound.rows[0][2] == "—" and sound.rows[1][2] == "+2.0 [+2.0, +2.0]"
+    assert "Clips: mapped 70, unmapped 30." in sound.caption and "averaged over the corruptions" in sound.caption
+    assert own.header == ("method", "pets") and "sound" not in own.caption
+    assert tables.group_tables([], about, "ucf101", "tanet") == [None, None]
+
+
+def classes_of(count, **top1):
+    """Rows of CLASS_METRICS of the mean: accuracies by method, one a class."""
+    place = {"dataset": "ucf101", "backbone": "tanet", "corruption": "mean", "severity": -1, "n": 3, "gain_over_source": 0.0}
+    return [
+        {**place, "method": m, "class_id": k, "name": f"class {k:02d}", "top1": float(values[k])}
+        for m, values in top1.items()
+        for k in range(count)
+    ]
+
+
+def test_classes_of_the_largest_gain_and_loss_are_listed(about):
+    use = [row(50.0, method="audio_assisted", metric=m, corruption="mean", severity=-1) for m in ("heard", "steps")]
+    accuracy = row(50.0, method="audio_assisted")
+    rows = classes_of(12, source=[0] * 12, vitta=[50] * 12, audio_assisted=[50 + 4 * (6 - k) for k in range(12)])
+    table = tables.class_table([accuracy, *use], rows, about, "ucf101", "tanet")
+    assert table.header == ("class", "clips", "vitta", "audio_assisted", "gain")
+    assert [line[0] for line in table.rows] == [f"class {k:02d}" for k in (0, 1, 2, 3, 4, 7, 8, 9, 10, 11)]
+    assert table.rows[0] == ("class 00", "3", "50.0", "74.0", "+24.0")
+    without = [r for r in rows if r["method"] != "vitta"]
+    assert tables.class_table([accuracy, *use], without, about, "ucf101", "tanet").header[2] == "source"
+    assert tables.class_table([accuracy], rows, about, "ucf101", "tanet") is None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words", "never"),
+    [
+        ({"name": "online"}, "within a corruption", "batches"),
+        ({"name": "episodic"}, "reset before every clip", "batches"),
+        ({"name": "continual", "batch": 4}, "from corruption to corruption, clean clips coming last", "whole list"),
+        ({"name": "continual", "batch": 4}, "batches of 4 clips for source, tent", "batch 4"),
+        ({"name": "mixed", "batch": None}, "every clip comes under a corruption drawn for it", "None"),
+        (
+            {"name": "two_pass"},
+            "tent first adapt to the whole list and then predict all of it; the others predict as they go",
+            "?",
+        ),
+        ({"name": "two_pass"}, "batches of 12 clips for source, tent", "None"),
+    ],
+)
+def test_every_protocol_is_put_into_words(about, protocol, words, never):
+    line = tables.protocol_line(replace(about, protocol={"views": 2, "order": "listed", **protocol}))
+    assert words in line and never not in line
+
+
+def test_a_method_that_waits_for_the_whole_list_is_not_said_to_answer_before_its_update(about):
+    table = tables.accuracy_table(
+        [row(1.0, method="tent"), row(1.0, method="vitta")], replace(about, protocol={"name": "two_pass"}), "ucf101", "tanet"
+    )
+    assert "tent: the answer" not in table.caption and "vitta: the answer is taken after" in table.caption
+
+
 def test_gain_tables_are_there_for_each_reference(metrics, about):
     names = [table.name for table in tables.build(metrics, about)]
-    assert names == ["accuracy-toy-tiny", "gain-over-source-toy-tiny", "gain-over-vitta-toy-tiny"]
+    assert names == [f"{kind}-toy-tiny" for kind in ("accuracy", "gain-over-source", "gain-over-vitta", "calibration")]
 
 
 def test_published_numbers_stand_beside_ours(about):

@@ -15,7 +15,7 @@ def logged(tmp_path_factory):
     """A database that holds one experiment: its address, its source, and what the first logging said."""
     root = tmp_path_factory.mktemp("tracking")
     paths = fake.write_experiment(root, corruptions=("clean", "gauss"), methods=("source", "vitta"), clips=12)
-    metrics = scoring.score(paths)
+    metrics = scoring.score(paths).metrics
     about = tables.about(GIVEN)
     picture = root / "figure.png"
     picture.write_bytes(b"not really a picture")
@@ -81,9 +81,16 @@ def test_logging_again_skips_and_a_change_replaces(logged, client):
 
 def test_another_experiment_in_the_same_database_is_left_alone(logged, client):
     rows = [row for row in logged.source.metrics if row["corruption"] == "clean"]
-    nan = [{**row, "value": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0} for row in rows]
+    nan = [{**row, "value": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0, "n_missing": 9} for row in rows]
     said = tracking.log(logged.uri, "earshot", tracking.Source("other", nan, logged.source.about))
     assert (said["created"], said["replaced"]) == (3, 0)
     found = runs(client, logged.said)
     assert len(found) == 10
     assert "top1" not in found["other/toy/tiny/vitta/clean-0"].data.metrics
+
+
+def test_a_method_that_does_not_apply_has_no_run(logged, client):
+    rows = [row for row in logged.source.metrics if row["corruption"] == "clean"]
+    dashes = [{**row, "method": "norm", "value": float("nan"), "n": 0, "n_missing": 0, "note": "no layers"} for row in rows]
+    said = tracking.log(logged.uri, "dashes", tracking.Source("dashes", rows + dashes, logged.source.about))
+    assert not any("/norm/" in key for key in runs(client, said))

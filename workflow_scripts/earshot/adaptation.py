@@ -1,28 +1,24 @@
-"""Test-time adaptation: what a method sees and returns, and the stream of clips that it adapts to.
+"""Test-time adaptation: what a method sees and returns.
 
-Our spec is `tta.md` section 1: from the source weights, one clip at a time, predict each clip with the model as the method
-leaves it.
+Our spec is `tta.md` section 1: from the source weights, along a stream of clips, predict each clip with the model as the
+method leaves it. `earshot.streams` runs the stream.
 """
 
-import copy
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from earshot.errors import MediaError
-from earshot.randomness import numpy_generator
-
 NOT_APPLICABLE = math.nan
-_DIAGNOSTICS = (
-    "steps", "stop", "heard", "audio_class", "kappa", "alpha", "target_max", "loss_first", "loss_last", "agree",
-)  # fmt: skip
+DIVERGED = "diverged"  # the stop reason of a clip on which a method lost its footing
 Moments = tuple[Tensor, Tensor]  # mean and population variance (D,)
+
+
+class NotApplicable(ValueError):
+    """A method has nothing to adapt in a backbone; the message says what is lacking. Tables show a dash."""
 
 
 @dataclass(frozen=True)
@@ -35,62 +31,98 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip as a method sees it: never its label. Views (V, 3, T, H, W), evaluation clip (1, 3, T, H, W)."""
+    """One clip as a method sees it: never its label.
+
+    `evaluation` holds the clips (E, 3, T, H, W) whose mean logits are the prediction; `views` the augmented views
+    (V, 3, T, H, W), none (V = 0) for a method that needs none; `redraw(n)` gives the n-th other draw of views.
+    """
 
     views: Tensor
     evaluation: Tensor
     evidence: Evidence | None = None
+    redraw: Callable[[int], Tensor] | None = None
 
 
 @dataclass(frozen=True)
 class Context:
     """What is known before the stream starts.
 
-    `statistics` maps each aligned layer to the mean and variance (D,) of its output on clean training clips; `label_map`
-    (A, K) holds weights in [0, 1] from audio classes to video classes; `episodic` says that every clip starts afresh.
+    `statistics` maps each aligned layer to the mean and variance (D,) of its output on clean training clips; `importance`
+    each affine parameter to its Fisher information on them; `label_map` (A, K) holds weights in [0, 1] from audio classes to
+    video classes; `last_stage` names the modules of the backbone's last stage, `mean` and `std` its pixels by channel.
+    `episodic` says that every clip starts afresh, `two_pass` that the whole list is adapted to before it is predicted, and
+    `clips` how many there are.
     """
 
     statistics: Mapping[str, Moments] = field(default_factory=dict)
     label_map: Tensor | None = None
     episodic: bool = False
+    two_pass: bool = False
+    clips: int = 0
+    importance: Mapping[str, Tensor] = field(default_factory=dict)
+    last_stage: Sequence[str] = ()
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A method's prediction, logits (K,), and what it did; fields that do not apply keep their defaults."""
+    """A method's prediction, logits (K,), and what it did; fields that do not apply keep their defaults.
+
+    Numbers may be scalar tensors: they are read once the clip is done, so that a step never waits for the device.
+    """
 
     logits: Tensor
     steps: int = 0
     stop: str = ""
     heard: bool = False
     audio_class: int = -1
-    kappa: float = NOT_APPLICABLE
-    alpha: float = NOT_APPLICABLE
-    target_max: float = NOT_APPLICABLE
-    loss_first: float = NOT_APPLICABLE
-    loss_last: float = NOT_APPLICABLE
-    agree: bool = False
+    kappa: float | Tensor = NOT_APPLICABLE
+    alpha: float | Tensor = NOT_APPLICABLE
+    target_max: float | Tensor = NOT_APPLICABLE
+    loss_first: float | Tensor = NOT_APPLICABLE
+    loss_last: float | Tensor = NOT_APPLICABLE
+    agree: bool | Tensor = False
 
 
 class Adapter(Protocol):
-    """What a plug-in's `Method` offers."""
+    """What a plug-in's `Method` offers. `model` is what predicts; without further ado, in evaluation mode."""
 
-    def adapt(self, clip: Clip) -> Outcome:
-        """Adapt to one clip and predict it."""
+    model: nn.Module
+
+    def adapt(self, clips: Sequence[Clip]) -> list[Outcome]:
+        """Adapt to a batch of clips and predict each of them; a method that takes no batches is given one clip."""
         ...
 
 
-def normalisation_layers(model: nn.Module) -> Iterator[nn.Module]:
-    """All BatchNorm, LayerNorm and GroupNorm layers, in order."""
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm)
-    return (layer for layer in model.modules() if isinstance(layer, kinds))
+def layers_where(model: nn.Module, kinds: type | tuple[type, ...]) -> Iterator[tuple[str, Any]]:
+    """Names and layers of some kinds, in order."""
+    return ((name, layer) for name, layer in model.named_modules() if isinstance(layer, kinds))
+
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+NORMS = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm)
 
 
 def freeze_batch_statistics(model: nn.Module) -> None:
     """Put every BatchNorm layer into evaluation mode: running statistics normalise and do not move."""
-    for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-            layer.eval()
+    for _, layer in layers_where(model, BATCH_NORMS):
+        layer.eval()
+
+
+def logits_of(model: nn.Module, clips: Sequence[Clip]) -> Tensor:
+    """Logits (B, K) of the evaluation clips of a batch, in one pass and in the model's present mode."""
+    return per_clip(model(together(clips)), clips)
+
+
+def together(clips: Sequence[Clip]) -> Tensor:
+    """The evaluation clips of a batch, one after the other: (B * E, 3, T, H, W)."""
+    return clips[0].evaluation if len(clips) == 1 else torch.cat([clip.evaluation for clip in clips])
+
+
+def per_clip(values: Tensor, clips: Sequence[Clip]) -> Tensor:
+    """Means (B, ...) over the evaluation clips of each clip of a batch: values (B * E, ...)."""
+    return values.unflatten(0, (len(clips), -1)).mean(1)
 
 
 @torch.no_grad()
@@ -104,43 +136,15 @@ def evaluate(model: nn.Module, clip: Tensor) -> Tensor:
     return logits
 
 
-def run_stream(
-    plugin: ModuleType,
-    hyper: Any,
-    model: nn.Module,
-    context: Context,
-    clips: Iterable[Callable[[], Clip]],
-) -> Iterator[tuple[Outcome | str, dict[str, float]]]:
-    """Adapt to clips in order; yields an outcome, or why the clip could not be read, and times in ms.
-
-    `model` holds the source weights and is left untouched: the method works on a copy. Each clip comes as a function that
-    loads it, so that a clip that cannot be read costs only itself.
-    """
-    adapting = copy.deepcopy(model)
-    method = plugin.Method(adapting, hyper, context)
-    for load in clips:
-        start = time.perf_counter()
-        try:
-            clip = load()
-        except MediaError as error:
-            yield str(error), {"decode": 0.0, "adapt": 0.0}
-            continue
-        loaded = time.perf_counter()
-        if context.episodic:
-            adapting = copy.deepcopy(model)
-            method = plugin.Method(adapting, hyper, context)
-        outcome = method.adapt(clip)
-        done = time.perf_counter()
-        times = {"decode": 1e3 * (loaded - start), "adapt": 1e3 * (done - loaded)}
-        yield (outcome if bool(outcome.logits.isfinite().all()) else "non-finite logits"), times
+_FLOATS = ("kappa", "alpha", "target_max", "loss_first", "loss_last")
+_EMPTY = Outcome(torch.zeros(0))
 
 
 def prediction_row(outcome: Outcome | str) -> dict[str, Any]:
     """The part of a predictions row that an outcome decides; a string is the reason why there is none."""
     if isinstance(outcome, str):
         nothing = dict.fromkeys(("confidence", "entropy"), NOT_APPLICABLE)
-        empty = Outcome(torch.zeros(0))
-        return {"available": False, "problem": outcome, "prediction": -1, "logits": [], **nothing, **_diagnostics(empty)}
+        return {"available": False, "problem": outcome, "prediction": -1, "logits": [], **nothing, **_diagnostics(_EMPTY)}
     logits = outcome.logits.double().cpu()
     log_probabilities = logits.log_softmax(0)
     best = int(logits.argmax())
@@ -156,11 +160,5 @@ def prediction_row(outcome: Outcome | str) -> dict[str, Any]:
 
 
 def _diagnostics(outcome: Outcome) -> dict[str, Any]:
-    return {name: getattr(outcome, name) for name in _DIAGNOSTICS}
-
-
-def stream_order(n: int, order: str, seed: int, dataset: str, corruption: str) -> list[int]:
-    """The order in which `n` clips come: as listed, or a permutation keyed by (seed, dataset, corruption)."""
-    if order == "listed":
-        return list(range(n))
-    return numpy_generator("stream", seed, dataset, corruption).permutation(n).tolist()
+    plain = {name: getattr(outcome, name) for name in ("steps", "stop", "heard", "audio_class")}
+    return {**plain, **{name: float(getattr(outcome, name)) for name in _FLOATS}, "agree": bool(outcome.agree)}

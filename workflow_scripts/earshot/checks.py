@@ -29,8 +29,10 @@ def check(config: Config) -> int:
     for name, experiment in config.experiments.items():
         for variant, grid in (experiment.tune.grid if experiment.tune else {}).items():
             method = config.method(variant)
-            first = {key: values[0] for key, values in grid.items()}
-            overrides(plugins.load("methods", method.plugin).Hyper, {**method.hyper, **first}, f"{name}.tune.grid.{variant}")
+            for key, values in grid.items():
+                for value in values:
+                    hyper = {**method.hyper, key: value}
+                    overrides(plugins.load("methods", method.plugin).Hyper, hyper, f"{name}.tune.grid.{variant}")
             done += 1
     return done
 

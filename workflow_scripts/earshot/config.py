@@ -201,8 +201,14 @@ class Corruption(_Section):
 class Protocol(_Section):
     """How a stream of clips is adapted to. Tables refuse to mix protocols."""
 
-    name: Literal["online", "episodic"] = Field(
-        "online", description="online: state persists within a corruption; episodic: reset before every clip"
+    name: Literal["online", "episodic", "continual", "mixed", "two_pass"] = Field(
+        "online",
+        description="online: state persists within a corruption; episodic: reset before every clip; continual: state persists "
+        "from corruption to corruption, as listed, and clean clips last; mixed: every clip under a corruption drawn for it; "
+        "two_pass: the reference's baselines adapt to the whole list and then predict it",
+    )
+    batch: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="clips that methods which take batches are given at once; none: 12 under two_pass, else 1"
     )
     order: Literal["shuffled", "listed"] = "shuffled"
     views: Annotated[int, Field(ge=1, le=16)] = 2
@@ -214,6 +220,22 @@ class Protocol(_Section):
     evaluation_crops: Literal[1, 3] = Field(1, description="3: both ends and the centre of the long side")
     index_base: Literal[0, 1] = Field(0, description="1 reproduces the off-by-one of the reference's frame indices")
 
+    @model_validator(mode="after")
+    def _one_clip_an_episode(self) -> Self:
+        if self.name == "episodic" and self.clips_at_once > 1:
+            raise ValueError(f"`episodic` starts every clip afresh: it cannot take batches of {self.batch}")
+        return self
+
+    @property
+    def clips_at_once(self) -> int:
+        """The size of batches, where a method takes any."""
+        return self.batch or (12 if self.name == "two_pass" else 1)
+
+    @property
+    def one_stream(self) -> bool:
+        """Whether all corruptions are one stream, and so one job."""
+        return self.name in ("continual", "mixed")
+
 
 class Tuning(_Section):
     """Choice of hyper-parameters on held-out clips: the candidate of best accuracy over all of `corruptions`."""
@@ -223,6 +245,14 @@ class Tuning(_Section):
     split: Literal["train", "val"] = "val"
     seed: int = 0
     grid: dict[Key, dict[str, list[Any]]] = Field(description="method variant -> hyper-parameter -> candidate values")
+
+
+class Compute(_Section):
+    """How adaptation computes. Anything but the defaults moves results."""
+
+    precision: Literal["fp32", "tf32", "bf16"] = Field(
+        "fp32", description="of the encoder; bf16: autocast, with losses and statistics in fp32; tf32: on CUDA only"
+    )
 
 
 class SoundCondition(_Section):
@@ -255,6 +285,9 @@ class Experiment(_Section):
     sound: SoundCondition | None = Field(None, description="what happens to the sound before it is listened to; none: nothing")
     protocol: Protocol | None = Field(None, description="overrides the protocol of the whole config")
     tune: Tuning | None = None
+    class_groups: dict[Key, list[str]] = Field(
+        default_factory=dict, description="named groups of classes, by name, whose accuracy is told apart"
+    )
     also_index: list[Key] = Field(default_factory=list, description="datasets to index and count without using them yet")
 
 
@@ -267,7 +300,7 @@ class Runtime(_Section):
     torch_threads: Annotated[int, Field(ge=1)] = 1
     training_threads: Annotated[int, Field(ge=1)] = 2
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    loading_threads: Annotated[int, Field(ge=1)] = Field(2, description="clips decoded ahead of training and statistics")
+    loading_threads: Annotated[int, Field(ge=1)] = Field(2, description="clips that are decoded ahead at a time")
     frame_cache_mb: Annotated[int, Field(ge=0)] = Field(2048, description="decoded frames kept in memory between runs")
     offline: bool = Field(False, description="download nothing: use what is there, or say what to put where")
 
@@ -314,6 +347,7 @@ class Config(_Section):
     methods: dict[Key, MethodConfig] = Field(default_factory=dict)
     corruption: Corruption = Corruption()
     protocol: Protocol = Protocol()
+    compute: Compute = Compute()
     runtime: Runtime = Runtime()
     mlflow: Tracking = Tracking()
     experiments: dict[Key, Experiment]
@@ -398,12 +432,21 @@ class Config(_Section):
         return self.experiments[experiment].protocol or self.protocol
 
     def cells(self, experiment: str) -> Iterator[Cell]:
-        """All jobs of an experiment, the clean ones first."""
-        spec = self.experiments[experiment]
-        conditions = [(CLEAN, 0)] if spec.clean else []
-        conditions += list(product(spec.corruptions, spec.severities))
+        """All jobs of an experiment, the clean ones first; one job a severity where all corruptions are one stream."""
+        spec, protocol = self.experiments[experiment], self.protocol_of(experiment)
+        conditions = [(CLEAN, 0)] if spec.clean and protocol.name != "continual" else []
+        streams = [protocol.name] if protocol.one_stream else spec.corruptions
+        conditions += list(product(streams, spec.severities))
         for dataset, backbone, (corruption, severity) in product(spec.datasets, spec.backbones, conditions):
             yield Cell(experiment, dataset, corruption, severity, backbone)
+
+    def conditions(self, cell: Cell) -> list[tuple[str, int]]:
+        """The corruptions, each at its severity, whose clips the job of a cell streams."""
+        spec, protocol = self.experiments[cell.experiment], self.protocol_of(cell.experiment)
+        if not (protocol.one_stream and cell.corruption == protocol.name):
+            return [(cell.corruption, cell.severity)]
+        last = [(CLEAN, 0)] if spec.clean and protocol.name == "continual" else []  # shows what was forgotten
+        return [(name, cell.severity) for name in spec.corruptions] + last
 
     def runs(self, experiment: str) -> list[Run]:
         """All runs of one cell of an experiment: every method variant and seed."""

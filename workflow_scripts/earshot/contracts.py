@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from earshot.files import atomic_path
 
-VERSION = "2"  # raised when the meaning of a column changes
+VERSION = "3"  # raised when the meaning of a column changes
 RANDOM_WEIGHTS = "-random-weights"  # ends a backbone's name in results of untrained weights; no name in a config can hold it
 
 
@@ -105,6 +105,8 @@ PREDICTIONS = pa.schema(
         _field("seed", _I4),
         _field("position", _I4, note="place in the stream"),
         _field("clip_id", _STR),
+        _field("corruption", _STR, note="of this clip; a continual or mixed stream holds several"),
+        _field("severity", _I1, note="1 to 5; 0: clean"),
         _field("label", _I2),
         _field("available", _BOOL, note="false: not predicted, counted as missing"),
         _field("problem", _STR),
@@ -112,7 +114,9 @@ PREDICTIONS = pa.schema(
         _field("confidence", _F4, "probability"),
         _field("entropy", _F4, "nats"),
         _field("steps", _I2, note="kept updates"),
-        _field("stop", _STR, note="why the adaptation cycle ended"),
+        _field(
+            "stop", _STR, note="why adaptation ended; diverged: a loss was not finite, or logits, and the source model answered"
+        ),
         _field("heard", _BOOL, note="the pseudo-label used the sound"),
         _field("audio_class", _I2, note="video class that the sound favours; -1: unused"),
         _field("kappa", _F4, note="share of the audio mass that maps to video classes"),
@@ -131,6 +135,7 @@ TIMINGS = pa.schema(
         _field("position", _I4),
         _field("decode", _F4, "ms"),
         _field("adapt", _F4, "ms", "adaptation and prediction"),
+        _field("memory", _F4, "MB", "peak of the run: of the GPU's memory or, on a CPU, of the process"),
     ]
 )
 TRAINING = pa.schema(
@@ -167,6 +172,21 @@ METRICS = pa.schema(
         _field("n_missing", _I4, note="clips of the split that could not be scored"),
         _field("low", _F8, note="95 % bootstrap interval over clips"),
         _field("high", _F8),
+        _field("note", _STR, note="why there is no value; empty: there is one"),
+    ]
+)
+CLASS_METRICS = pa.schema(
+    [
+        _field("dataset", _STR),
+        _field("corruption", _STR, note="clean, a corruption, or mean"),
+        _field("severity", _I1, note="0: clean; -1: mean over several"),
+        _field("backbone", _STR),
+        _field("method", _STR),
+        _field("class_id", _I2),
+        _field("name", _STR),
+        _field("top1", _F8, "%"),
+        _field("gain_over_source", _F8, "points", "NaN for the source, and where it was not run"),
+        _field("n", _I4, note="clips of the class scored"),
     ]
 )
 PUBLISHED = pa.schema(

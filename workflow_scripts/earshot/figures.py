@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
 from earshot import contracts
@@ -26,7 +26,8 @@ from earshot.errors import MediaError
 from earshot.files import atomic_path, write_json
 from earshot.frames import Frames, frames_of
 from earshot.metrics.significance import mean_interval
-from earshot.scoring import CLEAN, MEAN, REFERENCES, condition_order, read_frame
+from earshot.predictions import CLEAN, read_frame
+from earshot.scoring import MEAN, REFERENCES, condition_order
 from earshot.tables import About, Row, conditions, groups, heading, select
 
 matplotlib.use("Agg")
@@ -43,6 +44,7 @@ _STOP_WORDS = {
     "rising": "loss rose, last update undone",
     "diverged": "loss not finite",
 }
+_MOST_PANELS = 6
 _STYLE: Any = {
     "svg.hashsalt": "earshot",
     "text.parse_math": False,  # class names may hold a dollar
@@ -75,9 +77,12 @@ _CAPTIONS = {
     "the first method that listens, whether the sound pointed to the right class. Sound can only help where it is heard "
     "and right; where it points elsewhere, it may mislead.",
     "steps": "Number of kept updates of every clip under corruption, stacked by why the cycle ended. Shown are methods "
-    "that choose the number clip by clip.",
-    "stream": "Share of clips right so far, averaged over corruptions and seeds. A line that rises against the grey one "
-    "has learnt from the clips before; one that falls against it has lost its way.",
+    f"that choose the number clip by clip, the first {_MOST_PANELS} of them.",
+    "stream": "Share of clips right so far, over all corruptions and seeds. A line that rises against the grey one "
+    "has learnt from the clips before; one that falls against it has lost its way. In a continual stream corruptions come one "
+    "after the other, and are not equally hard.",
+    "cost": "Top-1 accuracy against the median time that a method adapts to a clip and predicts it, as the jobs measured it: "
+    "methods share a machine with whatever else ran there.",
     "training": "Loss and accuracy of the model before any adaptation, epoch by epoch.",
     "label_map": "Which sound speaks for which video class. A darker cell is a larger weight; sounds that map to none are "
     "left out.",
@@ -87,7 +92,7 @@ _THUMB = 176  # pixels
 _MOST_SOUNDS = 40
 _LEGEND_WIDTH = 82  # characters
 _STREAM_COLUMNS = (
-    *("method", "seed", "position", "clip_id", "label", "available", "prediction"),
+    *("method", "seed", "position", "clip_id", "corruption", "severity", "label", "available", "prediction"),
     *("steps", "stop", "heard", "audio_class"),
 )
 
@@ -103,6 +108,19 @@ class Drawn:
     alt: str
 
 
+Case = tuple[str, str, str]  # dataset, backbone, method
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a method took: medians over clips in s, the highest memory in MB, and the number of clips timed."""
+
+    decode: float
+    adapt: float
+    memory: float
+    clips: int
+
+
 @dataclass(frozen=True)
 class Sources:
     """Paths of the tables that figures are drawn from; the lists may be empty."""
@@ -114,6 +132,7 @@ class Sources:
     audio: Sequence[str] = ()
     label_map: Sequence[str] = ()
     training: Sequence[str] = ()
+    timings: Sequence[str] = ()
     roots: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -169,8 +188,9 @@ def draw(sources: Sources, metrics: Sequence[Row], about: About, folder: str | P
     folder.mkdir(parents=True, exist_ok=True)
     drawn: list[Drawn] = []
     with matplotlib.rc_context(_STYLE):
+        spent = costs(sources.timings)
         for dataset, backbone in groups(metrics):
-            drawn += _draw_results(metrics, about, look, dataset, backbone, folder)
+            drawn += _draw_results(metrics, spent, about, look, dataset, backbone, folder)
             drawn += _draw_behaviour(sources, about, look, dataset, backbone, folder)
         drawn += _draw_preparation(sources, folder)
         gallery = draw_gallery(sources, about, folder)
@@ -179,14 +199,16 @@ def draw(sources: Sources, metrics: Sequence[Row], about: About, folder: str | P
     write_json(folder / "figures.json", {"figures": [asdict(d) for d in drawn], "gallery": gallery, "look": look_json})
 
 
-def _draw_results(metrics: Sequence[Row], about: About, look: Look, dataset: str, backbone: str, folder: Path) -> list[Drawn]:
+def _draw_results(
+    metrics: Sequence[Row], spent: Mapping[Case, Cost], about: About, look: Look, dataset: str, backbone: str, folder: Path
+) -> list[Drawn]:
     where, key = f"{dataset}, {backbone}", f"{dataset}-{backbone}"
+    top1 = [row for row in select(metrics, "top1", dataset, backbone) if math.isfinite(row["value"])]
+    own = {method: cost for (*case, method), cost in spent.items() if case == [dataset, backbone]}
     figures = {
-        "accuracy": (
-            accuracy_figure(select(metrics, "top1", dataset, backbone), about, look),
-            f"Accuracy under each corruption ({where})",
-        ),
+        "accuracy": (accuracy_figure(top1, about, look), f"Accuracy under each corruption ({where})"),
         "gains": (gain_figure(metrics, about, look, dataset, backbone), f"Gains over the references ({where})"),
+        "cost": (cost_figure(top1, own, about, look), f"Accuracy against time ({where})"),
     }
     return _keep(figures, "results", key, folder)
 
@@ -229,8 +251,48 @@ def _legend(figure: Figure, methods: Sequence[str], look: Look) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=1.6, columnspacing=1.3)
 
 
-def accuracy_figure(rows: Sequence[Row], about: About, look: Look) -> Figure:
+def costs(timings: Iterable[str]) -> dict[Case, Cost]:
+    """What each method took, by dataset and backbone, from the timings of the cells."""
+    frames = []
+    for path in timings:
+        facts = contracts.facts_of(path)
+        frame = read_frame(path, ["method", "decode", "adapt", "memory"], contracts.TIMINGS)
+        frames.append(frame.assign(dataset=facts["dataset"], backbone=facts["backbone"]))
+    if not frames:
+        return {}
+    found = {}
+    for case, rows in pd.concat(frames).groupby(["dataset", "backbone", "method"], sort=False):
+        decode, adapt = (float(rows[name].median()) / 1000 for name in ("decode", "adapt"))
+        found[case] = Cost(decode, adapt, float(rows["memory"].max()), len(rows))
+    return found
+
+
+def cost_figure(rows: Sequence[Row], spent: Mapping[str, Cost], about: About, look: Look) -> Figure | None:
+    """Accuracy by time a clip, one dot with its interval a method; None if fewer than two were timed."""
+    where = MEAN if any(row["corruption"] == MEAN for row in rows) else CLEAN
+    rows = [row for row in rows if row["corruption"] == where and row["method"] in spent]
+    if len(rows) < 2:
+        return None
+    figure, axes = plt.subplots(figsize=(_WIDTH, 3.6))
+    for row in rows:
+        colour, time = look.colours.get(row["method"], INK), 1000 * spent[row["method"]].adapt
+        axes.plot([time, time], [row["low"], row["high"]], color=colour, linewidth=1.4, alpha=0.75)
+        axes.plot(time, row["value"], look.markers.get(row["method"], "o"), color=colour, markersize=5.5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("adapting and predicting [ms a clip]")
+    axes.set_ylabel("corrupted: top-1 [%]" if where == MEAN else "clean: top-1 [%]")
+    axes.grid()
+    _legend(figure, about.order(row["method"] for row in rows), look)
+    return figure
+
+
+def accuracy_figure(rows: Sequence[Row], about: About, look: Look) -> Figure | None:
     """Accuracy by condition and method: one band a condition, one dot with its interval a method."""
+    if not rows:
+        return None
     columns = conditions(rows)
     several = len({s for _, s in columns if s > 0}) > 1
     methods = about.order(row["method"] for row in rows)
@@ -238,9 +300,8 @@ def accuracy_figure(rows: Sequence[Row], about: About, look: Look) -> Figure:
     height = 0.85 + len(columns) * max(0.3, 0.098 * len(methods) + 0.1)
     figure, axes = plt.subplots(figsize=(_WIDTH, height))
     for row in rows:
-        if math.isfinite(row["value"]):
-            place = columns.index((row["corruption"], row["severity"]))
-            _dot(axes, row, place + offsets[methods.index(row["method"])], look)
+        place = columns.index((row["corruption"], row["severity"]))
+        _dot(axes, row, place + offsets[methods.index(row["method"])], look)
     for place in range(0, len(columns), 2):
         axes.axhspan(place - 0.5, place + 0.5, color=GRID, alpha=0.35, linewidth=0)
     axes.set_yticks(range(len(columns)), [heading(*c, several) for c in columns])
@@ -258,8 +319,9 @@ def gain_figure(metrics: Sequence[Row], about: About, look: Look, dataset: str, 
     """Forest plot of mean gains over each reference; None if there is nothing to compare."""
     panels = {}
     for reference in REFERENCES:
-        rows = select(metrics, f"top1_gain_over_{reference}", dataset, backbone)
-        if any(row["corruption"] == MEAN and math.isfinite(row["value"]) for row in rows):
+        found = select(metrics, f"top1_gain_over_{reference}", dataset, backbone)
+        rows = [row for row in found if math.isfinite(row["value"])]
+        if any(row["corruption"] == MEAN for row in rows):
             panels[reference] = rows
     if not panels:
         return None
@@ -284,13 +346,12 @@ def gain_figure(metrics: Sequence[Row], about: About, look: Look, dataset: str, 
 
 
 def read_streams(sources: Sources, dataset: str, backbone: str) -> pd.DataFrame:
-    """Available and unavailable rows of all predictions of a dataset and backbone, with `corruption` and `right`."""
+    """Available and unavailable rows of all predictions of a dataset and backbone, with `right`."""
     frames = []
     for path in sources.predictions:
         facts = contracts.facts_of(path)
         if (facts["dataset"], facts["backbone"]) == (dataset, backbone):
-            frame = read_frame(path, _STREAM_COLUMNS)
-            frames.append(frame.assign(corruption=facts["corruption"], severity=facts["severity"]))
+            frames.append(read_frame(path, _STREAM_COLUMNS))
     rows = pd.concat(frames, ignore_index=True)
     return rows.assign(right=rows["available"] & (rows["prediction"] == rows["label"]))
 
@@ -318,9 +379,11 @@ def heard_clips(audio: Iterable[str], dataset: str) -> dict[str, bool]:
 def steps_figure(rows: pd.DataFrame, about: About) -> Figure | None:
     """Histogram of kept updates a clip for every method whose cycle reports why it ended."""
     rows = rows[rows["available"] & (rows["stop"] != "") & (rows["corruption"] != CLEAN)]
-    methods = about.order(rows["method"].unique())
+    cyclic = rows.loc[rows["stop"] != "diverged", "method"].unique()  # which befalls others too
+    methods = about.order(cyclic)[:_MOST_PANELS]
     if not methods:
         return None
+    rows = rows[rows["method"].isin(methods)]
     most = int(rows["steps"].max())
     columns = min(3, len(methods))
     lines = math.ceil(len(methods) / columns)
@@ -503,10 +566,11 @@ def _answers(sources: Sources, dataset: str, about: About) -> dict[tuple[str, st
         facts = contracts.facts_of(path)
         if facts["dataset"] != dataset or facts["backbone"] != (backbone := backbone or facts["backbone"]):
             continue
-        rows = read_frame(path, ["method", "seed", "clip_id", "available", "prediction", "label"])
+        names = ["method", "seed", "clip_id", "corruption", "severity", "available", "prediction", "label"]
+        rows = read_frame(path, names)
         rows = rows[rows["available"] & (rows["seed"] == rows["seed"].min())]
         for row in rows.itertuples():
-            place = found.setdefault((row.clip_id, facts["corruption"], facts["severity"]), {})
+            place = found.setdefault((row.clip_id, row.corruption, int(row.severity)), {})
             place[row.method] = bool(row.prediction == row.label)
     return {place: {m: given[m] for m in about.order(given)} for place, given in found.items()}
 

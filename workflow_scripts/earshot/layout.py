@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from earshot import digests, plugins
-from earshot.config import SOUND, Config, DatasetConfig, Experiment, WeightsConfig, reviewed_label_map
+from earshot.config import SOUND, Cell, Config, DatasetConfig, Experiment, WeightsConfig, reviewed_label_map
 from earshot.files import sha256_of_file
 from earshot.folders import listing
 
@@ -180,9 +180,16 @@ class Layout:
 
     def cell_statistics(self, wildcards: Any) -> str | list[str]:
         """The source statistics of a cell, if one of its experiment's methods needs them."""
+        return self.statistics(wildcards) if self._needed(wildcards, "statistics") else []
+
+    def cell_importance(self, wildcards: Any) -> str | list[str]:
+        """The importance of parameters to a cell's source model, if one of its experiment's methods needs it."""
+        path = f"{self.results}/importance/{wildcards.dataset}/{wildcards.backbone}.safetensors"
+        return path if self._needed(wildcards, "importance") else []
+
+    def _needed(self, wildcards: Any, what: str) -> bool:
         used = {run.plugin for run in self.config.runs(wildcards.experiment)}
-        needed = any(plugins.describe("methods", plugin)["needs_statistics"] for plugin in used)
-        return self.statistics(wildcards) if needed else []
+        return any(what in plugins.describe("methods", plugin)["needs"] for plugin in used)
 
     def published_statistics(self, wildcards: Any) -> dict[str, str]:
         """The files of a backbone's published statistics."""
@@ -251,9 +258,10 @@ class Layout:
     def _clips(self, dataset: str, corruption: str, severity: int | str) -> str:
         return f"{self.data}/{dataset}-c/{corruption}/{severity}/clips.parquet"
 
-    def cell_clips(self, wildcards: Any) -> str:
-        """The clips of a cell."""
-        return self._clips(wildcards.dataset, wildcards.corruption, wildcards.severity)
+    def cell_clips(self, wildcards: Any) -> list[str]:
+        """The clips of a cell: a table for each corruption of its stream."""
+        place = (wildcards.experiment, wildcards.dataset, wildcards.corruption, int(wildcards.severity), wildcards.backbone)
+        return [self._clips(wildcards.dataset, *condition) for condition in self.config.conditions(Cell(*place))]
 
     def tuning_clips(self, wildcards: Any) -> str:
         """The held-out corrupted clips on which hyper-parameters are tried."""
@@ -308,6 +316,8 @@ class Layout:
             "corruption": wildcards.corruption,
             "split": split,
             "protocol": self.protocol(wildcards),
+            "batch": self.config.protocol_of(wildcards.experiment).clips_at_once,
+            "precision": self.config.compute.precision,
             "runtime": self.runtime,
             "parts": f"{self.results}/parts",
         }
@@ -344,8 +354,9 @@ class Layout:
 
     def corrupted_clips(self, wildcards: Any) -> list[str]:
         """The corrupted clips of every dataset and condition of the wildcard's experiment."""
-        cells = list(self.config.cells(wildcards.experiment))
-        return list(dict.fromkeys(self._clips(cell.dataset, cell.corruption, cell.severity) for cell in cells))
+        cells = self.config.cells(wildcards.experiment)
+        conditions = [(cell.dataset, *condition) for cell in cells for condition in self.config.conditions(cell)]
+        return [self._clips(*condition) for condition in dict.fromkeys(conditions)]
 
     def trainings(self, wildcards: Any) -> list[str]:
         """The training tables of the source models and of the audio model of the wildcard's experiment."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from earshot.errors import MediaError
 from earshot.frames import Frame, Frames, frames_of
 from earshot.randomness import numpy_generator
 
+Loaded = TypeVar("Loaded")
 _LOST = 2  # frames that a decoder may drop at the end of a stream before the file counts as truncated
 
 
@@ -89,13 +90,13 @@ class Sampling:
         )
 
 
-def prefetched(loads: Iterable[Callable[[], Tensor]], threads: int) -> Iterator[Tensor | MediaError]:
+def prefetched(loads: Iterable[Callable[[], Loaded]], threads: int) -> Iterator[Loaded | MediaError]:
     """What each load gives, or why it cannot be read, in the order given; with `threads`, some are made ahead.
 
     Decoding and resizing leave Python's lock alone, so threads do what processes would, without copies.
     """
 
-    def result(load: Callable[[], Tensor]) -> Tensor | MediaError:
+    def result(load: Callable[[], Loaded]) -> Loaded | MediaError:
         try:
             return load()
         except MediaError as error:
@@ -129,17 +130,30 @@ class ClipLoader:
         """For the clips of a table of corrupted ones; `root` is the folder of the clean ones."""
         return cls(spec, frames_of(table, root, partial(transforms.resize_and_crop, spec=spec)), cache, device, how)
 
-    def load(self, row: Mapping[str, Any], seed: int, evidence: Evidence | None = None) -> Clip:
-        """The clip of a row of `clips.parquet`; views depend only on (seed, clip id, view)."""
+    def load(self, row: Mapping[str, Any], seed: int, evidence: Evidence | None = None, views: bool = True) -> Clip:
+        """The clip of a row of `clips.parquet`; its views, if it is to have any, depend only on (seed, clip id, view)."""
+        if not views:
+            evaluation = self.evaluation(row)
+            return Clip(evaluation[:0], evaluation, evidence)
         middle, spread = self._evaluation_indices(row["frames"]), self._view_indices(row, seed)
         frames, (at_middle, at_spread) = self._frames(row, [middle, spread])
         base = transforms.view_base(frames, self.spec)
-        generators = [numpy_generator("view", seed, row["clip_id"], view) for view in range(len(spread))]
-        crops = transforms.view_crops(base.shape[3], base.shape[2], self.spec, generators)
-        views = [transforms.cut(base[picks], crop, self.spec) for picks, crop in zip(at_spread, crops, strict=True)]
+        made = self._views(base, at_spread, "view", seed, row["clip_id"])
         scaled = base if self.spec.crop == "resized" else None
-        evaluation = self._evaluation(frames, at_middle, scaled)
-        return Clip(self._normalised(torch.stack(views)), self._normalised(evaluation), evidence)
+        evaluation = self._normalised(self._evaluation(frames, at_middle, scaled))
+        return Clip(self._normalised(made), evaluation, evidence, partial(self._redrawn, row, seed))
+
+    def _redrawn(self, row: Mapping[str, Any], seed: int, draw: int) -> Tensor:
+        """Another draw of the views of a clip, normalised."""
+        frames, (places,) = self._frames(row, [self._view_indices(row, seed, draw)])
+        base = transforms.view_base(frames, self.spec)
+        return self._normalised(self._views(base, places, "view", seed, row["clip_id"], draw))
+
+    def _views(self, base: Tensor, places: sampling.Indices, *keys: object) -> Tensor:
+        """Views (V, 3, T, size, size) uint8 of frames at `places` (V, T), whose crops are keyed by `keys` and the view."""
+        generators = [numpy_generator(*keys, view) for view in range(len(places))]
+        crops = transforms.view_crops(base.shape[3], base.shape[2], self.spec, generators)
+        return torch.stack([transforms.cut(base[picks], crop, self.spec) for picks, crop in zip(places, crops, strict=True)])
 
     def evaluation(self, row: Mapping[str, Any]) -> Tensor:
         """The evaluation clips alone: (clips x crops, 3, T, size, size)."""
@@ -158,8 +172,8 @@ class ClipLoader:
         how = self.how
         return sampling.evaluation(self.style, n, self.spec.frames, how.clips, how.index_base)
 
-    def _view_indices(self, row: Mapping[str, Any], seed: int) -> sampling.Indices:
-        rng, how = numpy_generator("frames", seed, row["clip_id"]), self.how
+    def _view_indices(self, row: Mapping[str, Any], seed: int, *draw: int) -> sampling.Indices:
+        rng, how = numpy_generator("frames", seed, row["clip_id"], *draw), self.how
         return sampling.views(how.view_style, row["frames"], self.spec.frames, how.views, rng, how.index_base)
 
     def _frames(self, row: Mapping[str, Any], wanted: Sequence[sampling.Indices]) -> tuple[Frame, list[sampling.Indices]]:

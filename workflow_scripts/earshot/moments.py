@@ -42,14 +42,14 @@ def _is_frozen_batch_norm(layer: nn.Module) -> bool:
 def _of_batch_norm(layer: Any, x: Tensor) -> Moments:
     # A frozen BatchNorm is an affine map, so its output's moments follow from its input's. Its output must not be kept
     # for the backward pass: the in-place ReLU behind it would overwrite it.
-    var, mean = torch.var_mean(x, dim=_all_but(1, x.dim()), correction=0)
+    var, mean = torch.var_mean(x.float(), dim=_all_but(1, x.dim()), correction=0)
     scale = layer.weight / torch.sqrt(layer.running_var + layer.eps)
     return scale * (mean - layer.running_mean) + layer.bias, scale.square() * var
 
 
 def _of(layer: nn.Module, output: Tensor) -> Moments:
     channel = 1 if isinstance(layer, _BATCH_NORMS) else output.dim() - 1
-    var, mean = torch.var_mean(output, dim=_all_but(channel, output.dim()), correction=0)
+    var, mean = torch.var_mean(output.float(), dim=_all_but(channel, output.dim()), correction=0)
     return mean, var
 
 

@@ -5,11 +5,13 @@ Files are listed without being imported, so reading the Snakefile never imports 
 
 import ast
 import importlib
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+_TRAITS = ("PREDICTS", "NEEDS", "BATCHED", "TWO_PASS")
 KINDS = ("datasets", "corruptions", "backbones", "audio_models", "methods")
 _PACKAGE = Path(__file__).parent
 
@@ -42,23 +44,17 @@ def load(kind: str, name: str) -> ModuleType:
 
 
 def describe(kind: str, name: str) -> dict[str, Any]:
-    """A plug-in's one-line summary and, for methods, when it predicts and what it needs; read without importing it."""
+    """A plug-in's one-line summary and, for methods, how they work; read without importing it."""
     tree = ast.parse((_PACKAGE / kind / f"{check(kind, name)}.py").read_text(encoding="utf-8"))
     summary = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
-    constants = _constants(tree)
-    needs = bool(constants.get("NEEDS_STATISTICS", False))
-    return {"plugin": name, "summary": summary, "predicts": str(constants.get("PREDICTS", "")), "needs_statistics": needs}
+    about: dict[str, Any] = {"plugin": name, "summary": summary}
+    if kind == "methods":
+        about |= {name.lower(): value for name, value in _constants(tree, _TRAITS).items()}
+    return about
 
 
-def _constants(tree: ast.Module) -> dict[str, object]:
-    """Module-level names bound to literals, one by one or as a tuple."""
-    found: dict[str, object] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
-            pairs = list(zip(node.targets[0].elts, node.value.elts, strict=True))
-        elif isinstance(node, ast.Assign):
-            pairs = [(node.targets[0], node.value)]
-        else:
-            continue
-        found |= {k.id: v.value for k, v in pairs if isinstance(k, ast.Name) and isinstance(v, ast.Constant)}
-    return found
+def _constants(tree: ast.Module, names: Collection[str]) -> dict[str, Any]:
+    """Those module-level names, which must be bound to literals."""
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+    named = [(target.id, node.value) for node in assigned for target in node.targets if isinstance(target, ast.Name)]
+    return {name: ast.literal_eval(value) for name, value in named if name in names}

@@ -6,7 +6,6 @@ the numbers and says so when there is no gain. Every string is escaped by the te
 
 import base64
 import json
-import math
 import re
 import statistics
 from collections import Counter
@@ -18,9 +17,23 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from earshot import contracts
-from earshot.figures import GRID, INK, MUTED, dataset_of, label_of
-from earshot.scoring import ALL_SEEDS, CLEAN, MEAN
-from earshot.tables import DASH, NO_RESULT, About, Row, Table, build, groups, number, protocol_line, untrained
+from earshot.figures import GRID, INK, MUTED, costs, dataset_of, label_of
+from earshot.predictions import CLEAN, MIXED
+from earshot.scoring import MEAN
+from earshot.tables import (
+    DASH,
+    NO_RESULT,
+    About,
+    Row,
+    Table,
+    build,
+    find,
+    groups,
+    listener,
+    number,
+    protocol_line,
+    untrained,
+)
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAMES = {"vitta": "ViTTA", "source": "the unadapted model"}
@@ -88,6 +101,7 @@ class Paths:
 
     metrics: str
     figures: str
+    by_class: str = ""
     predictions: Sequence[str] = ()
     clips: Sequence[str] = ()
     corrupted: Sequence[str] = ()
@@ -106,6 +120,7 @@ class Paths:
 def collect(paths: Paths, about: About, experiment: str) -> ReportData:
     """Read everything that a report shows."""
     metrics = contracts.read(paths.metrics, contracts.METRICS)
+    by_class = contracts.read(paths.by_class, contracts.CLASS_METRICS) if paths.by_class else []
     index = json.loads(Path(paths.figures, "figures.json").read_text(encoding="utf-8"))
     known = list(dict.fromkeys(dataset for dataset, _ in groups(metrics)))
     figures: dict[str, list[dict[str, Any]]] = {}
@@ -123,10 +138,10 @@ def collect(paths: Paths, about: About, experiment: str) -> ReportData:
         cards=cards(metrics, about, *groups(metrics)[0]) if metrics else [],
         gallery=_gallery(index, Path(paths.figures), about),
         methods=_methods(metrics, about, index["look"]),
-        tables=build(metrics, about),
+        tables=build(metrics, about, by_class),
         figures=figures,
         data=[datasets_grid(paths, about, known), problems_grid(paths, about, known)],
-        timings=timing_grids(paths.timings),
+        timings=cost_grids(paths.timings, metrics, about),
         training=[*weights_grids(paths.predictions), *training_grids(paths.training)],
         tuning=tuning_grids(paths.tuning, about),
         sound=sound_grids(paths, about, known),
@@ -194,29 +209,6 @@ def _gallery(index: Mapping[str, Any], folder: Path, about: About) -> list[dict[
     return entries
 
 
-def find(metrics: Iterable[Row], metric: str, dataset: str, backbone: str, method: str, corruption: str) -> Row | None:
-    """The row over all seeds of a metric, if it is there and finite; the strongest severity if there are several."""
-    wanted = (metric, dataset, backbone, method, corruption, ALL_SEEDS)
-    keys = ("metric", "dataset", "backbone", "method", "corruption", "seed")
-    rows = [row for row in metrics if tuple(row[key] for key in keys) == wanted and math.isfinite(row["value"])]
-    return max(rows, key=lambda row: row["severity"], default=None)
-
-
-def listener(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> str:
-    """The first method of the config that adapts by sound; fusion of sound into the answer does not count."""
-    for method in about.order(row["method"] for row in metrics):
-        heard = find(metrics, "heard", dataset, backbone, method, MEAN) or find(
-            metrics, "heard", dataset, backbone, method, CLEAN
-        )
-        steps = find(metrics, "steps", dataset, backbone, method, MEAN) or find(
-            metrics, "steps", dataset, backbone, method, CLEAN
-        )
-        fused = about.methods.get(method, {}).get("hyper", {}).get("predict_with_audio", False)
-        if heard and heard["value"] > 0 and steps and steps["value"] > 0 and not fused:
-            return method
-    return ""
-
-
 def headline(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> Headline:
     """What the numbers say about sound, whether it is a gain, a loss or neither."""
     where = f"{dataset}, {backbone}"
@@ -227,8 +219,8 @@ def headline(metrics: Sequence[Row], about: About, dataset: str, backbone: str) 
     gain = find(metrics, f"top1_gain_over_{reference}", dataset, backbone, method, MEAN) if method and reference else None
     if gain is None:
         return _plain_headline(metrics, about, dataset, backbone)
-    count = len({r["corruption"] for r in metrics if (r["dataset"], r["backbone"]) == (dataset, backbone)} - {CLEAN, MEAN})
-    under = f"under {count} corruption{'s' if count != 1 else ''}"
+    met = {r["corruption"] for r in metrics if (r["dataset"], r["backbone"]) == (dataset, backbone)} - {CLEAN, MEAN}
+    under = "under mixed corruptions" if MIXED in met else f"under {len(met)} corruption{'s' if len(met) != 1 else ''}"
     points, name = number(abs(gain["value"])), _NAMES[reference]
     if gain["low"] > 0:
         text, tone = f"Sound recovers {points} points over {name} {under}.", "good"
@@ -299,11 +291,12 @@ def cards(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> 
         ("top1", method, MEAN, f"corrupted, {method}"),
         ("steps", method, MEAN, "updates kept a clip"),
         ("heard", method, MEAN, "of clips: sound was used"),
+        ("diverged", method, MEAN, "of clips: adaptation diverged"),
     ]
     made = []
     for metric, name, corruption, label in wanted:
         row = find(metrics, metric, dataset, backbone, name, corruption) if name else None
-        if row:
+        if row and (metric != "diverged" or row["value"] > 0):
             unit = " %" if row["unit"] == "%" else ""
             note = f"{number(row['low'])} to {number(row['high'])}" if row["low"] < row["high"] else ""
             made.append(Card(number(row["value"]) + unit, label, note))
@@ -313,6 +306,7 @@ def cards(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> 
 def _methods(metrics: Sequence[Row], about: About, look: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
     listens = {row["method"] for row in metrics if row["metric"] == "heard" and row["value"] > 0}
     when = {"before": "before its update", "after": "after its update", "none": "no update"}
+    twice = about.protocol.get("name") == "two_pass"
     made = []
     for method in about.order(row["method"] for row in metrics):
         note = about.methods.get(method, {})
@@ -324,7 +318,9 @@ def _methods(metrics: Sequence[Row], about: About, look: Mapping[str, Mapping[st
                 "summary": note.get("summary", ""),
                 "plugin": note.get("plugin", ""),
                 "hyper": hyper,
-                "predicts": when.get(note.get("predicts", ""), ""),
+                "predicts": "after the whole list"
+                if twice and note.get("two_pass")
+                else when.get(note.get("predicts", ""), ""),
                 "listens": method in listens,
             }
         )
@@ -420,20 +416,32 @@ def _silent(audio: Sequence[str], dataset: str, known: Sequence[str], clips: set
     return str(sum(bool(row["wave"]) and not row["heard"] for row in rows)) if tables else DASH
 
 
-def timing_grids(timings: Sequence[str]) -> list[Grid]:
-    """Median time a clip by method, over all files."""
-    spent: dict[str, list[tuple[float, float]]] = {}
-    for path in timings:
-        for row in contracts.read(path, contracts.TIMINGS):
-            spent.setdefault(row["method"], []).append((row["decode"], row["adapt"]))
-    if not spent:
-        return []
+def cost_grids(timings: Sequence[str], metrics: Sequence[Row], about: About) -> list[Grid]:
+    """What each method costs: median time a clip, kept updates and peak memory, by dataset and backbone."""
+    spent = costs(timings)
+    order = about.order(method for *_, method in spent)
     rows = []
-    for method, times in spent.items():
-        decode, adapt = (statistics.median(column) for column in zip(*times, strict=True))
-        rows.append((method, number(decode), number(adapt), str(len(times))))
-    note = "Median over clips. Runs that were reused keep the times of the job that made them."
-    return [Grid("Time a clip", ("method", "decoding [ms]", "adapting and predicting [ms]", "clips timed"), rows, note)]
+    for dataset, backbone, method in sorted(spent, key=lambda case: (*case[:2], order.index(case[2]))):
+        cost = spent[dataset, backbone, method]
+        steps = find(metrics, "steps", dataset, backbone, method, MEAN) or find(
+            metrics, "steps", dataset, backbone, method, CLEAN
+        )
+        kept = number(steps["value"], 2) if steps else DASH
+        times = (number(cost.decode, 3), number(cost.adapt, 3))
+        rows.append((dataset, backbone, method, *times, kept, number(cost.memory, 0), str(cost.clips)))
+    if not rows:
+        return []
+    header = (
+        *("dataset", "backbone", "method", "decoding [s]", "adapting and predicting [s]"),
+        *("updates kept", "peak memory [MB]", "clips timed"),
+    )
+    note = (
+        "Times: median over clips. A clip is decoded beside others while earlier ones are adapted to, and faster where its "
+        "frames are kept from an earlier method, so the two times need not add up. Updates: mean over clips under corruption. "
+        "Memory: the highest of all runs, of the GPU or else of the whole process. "
+        "Runs that were reused keep the costs of the job that made them."
+    )
+    return [Grid("What each method costs", header, rows, note)]
 
 
 def weights_grids(predictions: Sequence[str]) -> list[Grid]:

@@ -2,38 +2,44 @@
 
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from earshot import contracts, label_map, plugins, weights
-from earshot.adaptation import Clip, Context, Evidence, prediction_row, run_stream, stream_order
+from earshot.adaptation import Context, Evidence, NotApplicable, prediction_row
+from earshot.backbones import Backbone
 from earshot.config import overrides
 from earshot.files import fingerprint, sha256_of_file
 from earshot.loading import ClipLoader, FrameCache, Sampling
+from earshot.memory import Peak
 from earshot.parts import PartStore
 from earshot.randomness import seed_of
 from earshot.statistics import load_aligned
+from earshot.streams import Arrival, mixed_choice, run_stream, stream_order
 
 Row = dict[str, Any]
 _TOLD = ("origin", "label_space", "checkpoint", "checkpoint_label_space", "fit")  # of the weights, by results
 _PREDICTIONS, _TIMINGS = "predictions", "timings"
-_FILES, _OPTIONAL = ("clips", "classes", "weights"), ("statistics", "audio_scores", "label_map")
+_FILES, _OPTIONAL = ("classes", "weights"), ("statistics", "importance", "audio_scores", "label_map")
 
 
 @dataclass(frozen=True)
 class CellInputs:
-    """Files and settings of one cell. Paths are given as text; those of statistics, scores and label map may be empty."""
+    """Files and settings of one cell. Paths are given as text; those of `_OPTIONAL` may be empty."""
 
-    clips: str
+    clips: list[str]  # one table for each corruption of the stream
     root: str  # of the clean clips
     classes: str
     weights: str
     statistics: str
+    importance: str
     audio_scores: str
     label_map: str
     backbone: dict[str, Any]  # plug-in and options
@@ -41,6 +47,8 @@ class CellInputs:
     corruption: str
     split: str
     protocol: dict[str, Any]
+    batch: int
+    precision: str
     runtime: dict[str, Any]
     parts: str
     codes: dict[str, str] = field(default_factory=dict)  # digest of the code of each method plug-in
@@ -50,7 +58,26 @@ class CellInputs:
         """From a job's named input files, of which some may be lacking, and its settings."""
         files: dict[str, Any] = {name: str(getattr(given, name)) for name in _FILES}
         others: dict[str, Any] = {name: str(given.get(name) or "") for name in _OPTIONAL}
-        return cls(**files, **others, codes=codes, **{**cell, "runtime": runtime})
+        clips = [given.clips] if isinstance(given.clips, str) else list(map(str, given.clips))
+        return cls(clips=clips, **files, **others, codes=codes, **{**cell, "runtime": runtime})
+
+
+class _Condition:
+    """The clips of one table of corrupted ones: those of the cell's split, and how they are loaded."""
+
+    def __init__(self, table: str, inputs: CellInputs, spec: Backbone, cache: FrameCache, device: str) -> None:
+        listed = contracts.read(table, contracts.CORRUPTED_CLIPS)
+        self.rows = [row for row in listed if row["split"] == inputs.split]
+        if not self.rows:
+            raise ValueError(f"{table}: no clips in split '{inputs.split}'")
+        # clips that are corrupted in memory have the checksums of the clean files: how they are corrupted tells them apart
+        how = {k: v for k, v in contracts.facts_of(table).items() if k not in ("ffmpeg", "contract")}
+        self.digest = [how, [(r["clip_id"], r["sha256"], r["label"], r["available"]) for r in self.rows]]
+        sampled = Sampling.of(inputs.protocol)
+        self.loader = ClipLoader.of_corrupted(table, inputs.root, spec, cache, device, sampled)
+
+
+Planned = tuple[_Condition, Row]
 
 
 class Cell:
@@ -59,18 +86,13 @@ class Cell:
     def __init__(self, inputs: CellInputs) -> None:
         self.inputs = inputs
         weights.use_threads(inputs.runtime["torch_threads"])
+        weights.use_precision(inputs.precision)
         self.device = weights.pick_device(inputs.runtime["device"])
         self.names = [row["name"] for row in contracts.read(inputs.classes, contracts.CLASSES)]
-        listed = contracts.read(inputs.clips, contracts.CORRUPTED_CLIPS)
-        self.rows = [row for row in listed if row["split"] == inputs.split]
-        if not self.rows:
-            raise ValueError(f"{inputs.clips}: no clips in split '{inputs.split}'")
-        # clips that are corrupted in memory have the checksums of the clean files: how they are corrupted tells them apart
-        how = {k: v for k, v in contracts.facts_of(inputs.clips).items() if k not in ("ffmpeg", "contract")}
-        self.digest = fingerprint([how, [(r["clip_id"], r["sha256"], r["label"], r["available"]) for r in self.rows]])
-        self.cache = FrameCache(inputs.runtime["frame_cache_mb"])
-        spec, sampled = weights.spec_of(**inputs.backbone), Sampling.of(inputs.protocol)
-        self.loader = ClipLoader.of_corrupted(inputs.clips, inputs.root, spec, self.cache, self.device, sampled)
+        self.spec = weights.spec_of(**inputs.backbone)
+        room = inputs.runtime["frame_cache_mb"] // len(inputs.clips)
+        self.conditions = [_Condition(t, inputs, self.spec, FrameCache(room), self.device) for t in inputs.clips]
+        self.digest = fingerprint([condition.digest for condition in self.conditions])
         self._checksum = cache(sha256_of_file)  # one reading of the weights serves all runs
         self._model: torch.nn.Module | None = None
         self._context: Context | None = None
@@ -83,15 +105,17 @@ class Cell:
             "contract": contracts.VERSION, "code": inputs.codes[plugin], "plugin": plugin, "hyper": hyper.model_dump(),
             "seed": seed, "protocol": inputs.protocol, "dataset": inputs.dataset, "corruption": inputs.corruption,
             "clips": self.digest, "classes": self.names, "weights": self._checksum(inputs.weights),
-            "backbone": inputs.backbone,
+            "backbone": inputs.backbone, "batch": inputs.batch, "precision": inputs.precision,
             "threads": inputs.runtime["torch_threads"], "device": self.device.split(":")[0],
         }  # fmt: skip
-        module = plugins.load("methods", plugin)
-        if module.NEEDS_STATISTICS:
-            if not inputs.statistics:
-                raise ValueError(f"method '{plugin}' needs source statistics, and this cell has none")
-            facts["statistics"] = self._checksum(inputs.statistics)
-        if module.NEEDS_AUDIO and inputs.audio_scores:
+        needs = plugins.load("methods", plugin).NEEDS
+        for need in ("statistics", "importance"):
+            if need in needs:
+                path = getattr(inputs, need)
+                if not path:
+                    raise ValueError(f"method '{plugin}' needs the file of {need} of the source model, and this cell has none")
+                facts[need] = self._checksum(path)
+        if "audio" in needs and inputs.audio_scores:
             facts["audio"] = [self._checksum(inputs.audio_scores), self._checksum(inputs.label_map)]
         return fingerprint(facts)
 
@@ -99,7 +123,9 @@ class Cell:
         """The source model, loaded when the first part is missing."""
         if self._model is None:
             given = self.inputs.backbone
-            self._model = weights.load_backbone(self.inputs.weights, **given, classes=self.names, device=self.device)
+            model: Any = weights.load_backbone(self.inputs.weights, **given, classes=self.names, device=self.device)
+            model.precision = self.inputs.precision
+            self._model = model
         return self._model
 
     def weights_facts(self) -> dict[str, Any]:
@@ -109,15 +135,24 @@ class Cell:
         return {**told, "sha256": self._checksum(self.inputs.weights)}
 
     def context(self) -> Context:
-        """Source statistics and label map on the device."""
+        """What methods know before the stream starts; the source model's numbers are on the device."""
         if self._context is None:
-            mapped = None
-            if self.inputs.label_map:
-                mapped, space = label_map.matrix(self.inputs.label_map, len(self.names))
+            inputs, mapped = self.inputs, None
+            if inputs.label_map:
+                mapped, space = label_map.matrix(inputs.label_map, len(self.names))
                 self._refuse_other_space(space)
-                mapped = mapped.to(self.device)
-            statistics = load_aligned(self.inputs.statistics, self.device) if self.inputs.statistics else {}
-            self._context = Context(statistics, mapped, self.inputs.protocol["name"] == "episodic")
+            module = plugins.load("backbones", inputs.backbone["plugin"])
+            self._context = Context(
+                statistics=load_aligned(inputs.statistics, self.device) if inputs.statistics else {},
+                label_map=mapped,
+                episodic=inputs.protocol["name"] == "episodic",
+                two_pass=inputs.protocol["name"] == "two_pass",
+                clips=sum(row["available"] for _, row in self._plan(0)),
+                importance=load_file(inputs.importance, device=self.device) if inputs.importance else {},
+                last_stage=tuple(module.last_stage(self.model())),
+                mean=self.spec.mean,
+                std=self.spec.std,
+            )
         return self._context
 
     def _refuse_other_space(self, space: str) -> None:
@@ -133,7 +168,7 @@ class Cell:
             return None
         if self._evidence is None:
             scores = contracts.read(self.inputs.audio_scores, contracts.AUDIO_SCORES)
-            self._evidence = {r["clip_id"]: Evidence(torch.tensor(r["scores"]).to(self.device), r["heard"]) for r in scores}
+            self._evidence = {r["clip_id"]: Evidence(torch.tensor(r["scores"]), r["heard"]) for r in scores}
         return self._evidence.get(clip_id)
 
     def run(self, variant: str, plugin: str, hyper: Any, seed: int) -> tuple[list[Row], list[Row]]:
@@ -148,29 +183,61 @@ class Cell:
         # a part is named by what decides it, and the variant's name does not
         return [{**row, "method": variant} for row in predictions], [{**row, "method": variant} for row in timings]
 
-    def _load(self, row: Row, seed: int) -> Clip:
-        # dropout takes no generator of its own, so torch's is set before each clip, keyed as everything else
-        torch.manual_seed(seed_of("adapt", seed, row["clip_id"]) % 2**63)
-        return self.loader.load(row, seed, self.evidence(row["clip_id"]))
+    def _plan(self, seed: int) -> list[Planned]:
+        """The stream in order: under each corruption a permutation of its clips, or one of all clips in a mixed stream."""
+        inputs = self.inputs
+        if inputs.protocol["name"] == "mixed" and inputs.corruption == "mixed":
+            return self._mixed(seed)
+        plan: list[Planned] = []
+        for condition in self.conditions:
+            corruption = condition.rows[0]["corruption"]
+            order = stream_order(len(condition.rows), inputs.protocol["order"], seed, inputs.dataset, corruption)
+            plan += [(condition, condition.rows[index]) for index in order]
+        return plan
+
+    def _mixed(self, seed: int) -> list[Planned]:
+        """Every clip once, under one of the corruptions."""
+        tables = [{row["clip_id"]: row for row in condition.rows} for condition in self.conditions]
+        names = list(tables[0])
+        order = stream_order(len(names), self.inputs.protocol["order"], seed, self.inputs.dataset, "mixed")
+        drawn = [(names[index], mixed_choice(len(tables), seed, names[index])) for index in order]
+        return [(self.conditions[number], tables[number][name]) for name, number in drawn]
 
     def _compute(self, plugin: str, hyper: Any, seed: int) -> tuple[list[Row], list[Row]]:
-        inputs = self.inputs
-        order = stream_order(len(self.rows), inputs.protocol["order"], seed, inputs.dataset, inputs.corruption)
-        listed = [(position, self.rows[index]) for position, index in enumerate(order)]
-        readable = [(position, row) for position, row in listed if row["available"]]
-        loads = [partial(self._load, row, seed) for _, row in readable]
-        module = plugins.load("methods", plugin)
-        outcomes = run_stream(module, hyper, self.model(), self.context(), loads)
+        inputs, module = self.inputs, plugins.load("methods", plugin)
+        placed = list(enumerate(self._plan(seed)))
+        readable = [(position, condition, row) for position, (condition, row) in placed if row["available"]]
+        arrivals = [self._arrival(module, condition, row, seed) for _, condition, row in readable]
+        peak = Peak(self.device)
+        threads = inputs.runtime["loading_threads"]
+        outcomes = run_stream(module, hyper, self.model(), self.context(), arrivals, inputs.batch, threads)
         predictions, timings = [], []
-        for (position, row), (outcome, times) in zip(readable, outcomes, strict=True):
-            place = {"method": plugin, "seed": seed, "position": position}
-            predictions.append({**place, "clip_id": row["clip_id"], "label": row["label"], **prediction_row(outcome)})
-            timings.append({**place, **times})
-        for position, row in listed:
+        for (position, _, row), (outcome, times) in zip(readable, outcomes, strict=True):
+            predictions.append({**_place(plugin, seed, position, row), **prediction_row(outcome)})
+            timings.append({"method": plugin, "seed": seed, "position": position, **times})
+        for position, (_, row) in placed:
             if not row["available"]:
-                place = {"method": plugin, "seed": seed, "position": position, "clip_id": row["clip_id"], "label": row["label"]}
-                predictions.append({**place, **prediction_row(row["problem"])})
-        return sorted(predictions, key=lambda row: row["position"]), timings
+                predictions.append({**_place(plugin, seed, position, row), **prediction_row(row["problem"])})
+        memory = peak.megabytes()
+        return sorted(predictions, key=lambda row: row["position"]), [{**row, "memory": memory} for row in timings]
+
+    def _arrival(self, module: ModuleType, condition: _Condition, row: Row, seed: int) -> Arrival:
+        views = "views" in module.NEEDS
+        load = partial(condition.loader.load, row, seed, self.evidence(row["clip_id"]), views)
+        return Arrival(load, seed_of("adapt", seed, row["clip_id"]) % 2**63)
+
+
+def _place(plugin: str, seed: int, position: int, row: Row) -> Row:
+    """What a row of predictions says of its clip and of its place in the stream."""
+    told = {name: row[name] for name in ("clip_id", "corruption", "severity", "label")}
+    return {"method": plugin, "seed": seed, "position": position, **told}
+
+
+def hyper_of(plugin: str, backbone: str, given: Mapping[str, Any], where: str) -> Any:
+    """A method's hyper-parameters for a backbone plug-in: as published for it, with the config's overrides."""
+    module = plugins.load("methods", plugin)
+    published = getattr(module, "FOR_BACKBONE", {}).get(backbone, {})
+    return overrides(module.Hyper, {**published, **given}, where)
 
 
 def adapt_cell(inputs: CellInputs, runs: Sequence[Sequence[Any]], tuned: str, facts: Row, out: str, timing_out: str) -> None:
@@ -181,10 +248,14 @@ def adapt_cell(inputs: CellInputs, runs: Sequence[Sequence[Any]], tuned: str, fa
     cell = Cell(inputs)
     chosen = json.loads(Path(tuned).read_text(encoding="utf-8")) if tuned else {}
     predictions, timings, failures, used = [], [], [], []
+    dashes: dict[str, str] = {}
     for variant, plugin, given, seed in runs:
         try:
-            hyper = overrides(plugins.load("methods", plugin).Hyper, {**given, **chosen.get(variant, {})}, f"methods.{variant}")
+            hyper = hyper_of(plugin, inputs.backbone["plugin"], {**given, **chosen.get(variant, {})}, f"methods.{variant}")
             made = cell.run(variant, plugin, hyper, seed)
+        except NotApplicable as error:
+            dashes[variant] = str(error)
+            continue
         except Exception as error:
             traceback.print_exc()
             failures.append(f"{variant} (seed {seed}): {type(error).__name__}: {error}")
@@ -198,7 +269,8 @@ def adapt_cell(inputs: CellInputs, runs: Sequence[Sequence[Any]], tuned: str, fa
     if known["origin"] == "random":  # the name goes into every table, figure and run, and the mark with it
         facts = {**facts, "backbone": f"{facts['backbone']}{contracts.RANDOM_WEIGHTS}"}
     stored = {
-        **facts, "runs": used, "clips_digest": cell.digest, "protocol": inputs.protocol, "split": inputs.split, "weights": known
+        **facts, "runs": used, "not_applicable": dashes, "clips_digest": cell.digest, "protocol": inputs.protocol,
+        "split": inputs.split, "weights": known,
     }  # fmt: skip
     contracts.write(predictions, contracts.PREDICTIONS, out, stored)
     contracts.write(timings, contracts.TIMINGS, timing_out, facts)

@@ -1,4 +1,7 @@
-"""Tables of results from metrics: accuracy, paired gains, and published numbers beside ours; as Markdown, CSV and LaTeX."""
+"""Tables of results from metrics: accuracy, paired gains, calibration, classes, and published numbers beside ours.
+
+As Markdown, CSV and LaTeX.
+"""
 
 import csv
 import io
@@ -8,7 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from earshot import contracts, published_numbers
-from earshot.scoring import ALL_SEEDS, CLEAN, MEAN, REFERENCES, condition_order
+from earshot.config import Protocol
+from earshot.metrics.significance import FLIPS, holm
+from earshot.predictions import CLEAN
+from earshot.scoring import ALL_SEEDS, MAPPED, MEAN, REFERENCES, UNMAPPED, condition_order
 
 Row = Mapping[str, Any]
 DASH = "—"
@@ -18,13 +24,23 @@ _PREDICTS = {
     "after": "the answer is taken after the update on that clip",
     "none": "nothing is updated",
 }
+_PROTOCOLS = {
+    "online": "what is learnt is kept from clip to clip within a corruption",
+    "episodic": "the model is reset before every clip",
+    "continual": "what is learnt is kept from clip to clip and from corruption to corruption, clean clips coming last",
+    "mixed": "every clip comes under a corruption drawn for it, and what is learnt is kept from clip to clip",
+}
+_LEVEL = 0.05
+_DAGGER = "†"
+_MOST_CLASSES = 5  # at either end
 
 
 @dataclass(frozen=True)
 class About:
     """What every caption says: protocol, split, seeds and, per method variant, its notes.
 
-    `methods` maps a variant to `plugin`, `hyper`, `predicts` (before, after or none) and `summary`, in the order of tables.
+    `methods` maps a variant to `plugin`, `hyper`, `predicts` (before, after or none), `batched`, `two_pass` and `summary`, in
+    the order of tables.
     """
 
     title: str
@@ -66,30 +82,44 @@ def number(value: float, digits: int = 1, sign: bool = False) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def interval(row: Row | None, sign: bool = False) -> str:
+def interval(row: Row | None, sign: bool = False, mark: str = "") -> str:
     """A cell: value and 95 % interval."""
     if row is None or not math.isfinite(row["value"]):
         return DASH
     low, high = number(row["low"], sign=sign), number(row["high"], sign=sign)
-    return f"{number(row['value'], sign=sign)} [{low}, {high}]"
+    return f"{number(row['value'], sign=sign)}{mark} [{low}, {high}]"
 
 
 def protocol_line(about: About) -> str:
     """The protocol in words."""
-    kept = {
-        "online": "online: what is learnt is kept from clip to clip within a corruption",
-        "episodic": "episodic: the model is reset before every clip",
-    }
     p = about.protocol
+    name = p.get("name", "unknown")
+    told = _two_passes(about) if name == "two_pass" else _PROTOCOLS.get(name, "not described")
     parts = [
-        f"Protocol {kept.get(p.get('name', ''), p.get('name', 'unknown'))}",
         f"{p.get('views', '?')} views",
         f"{p.get('order', '?')} order",
         f"seed{'s' if len(about.seeds) != 1 else ''} {', '.join(map(str, about.seeds))}",
         f"split {about.split}",
     ]
-    others = {key: value for key, value in p.items() if key not in ("name", "views", "order")}
-    return ", ".join([*parts, *(f"{key} {value}" for key, value in sorted(others.items()))]) + "."
+    batched, size = _with(about, "batched"), Protocol.model_validate(p).clips_at_once
+    parts += [f"batches of {size} clips for {', '.join(batched)}"] if batched and size > 1 else []
+    others = {key: value for key, value in p.items() if key not in ("name", "views", "order", "batch")}
+    parts += [f"{key} {value}" for key, value in sorted(others.items()) if value is not None]
+    return f"Protocol {name}: {told}; {', '.join(parts)}."
+
+
+def _with(about: About, trait: str) -> list[str]:
+    """The methods that have a trait of their plug-in: batched or two_pass."""
+    return [method for method, note in about.methods.items() if note.get(trait)]
+
+
+def _two_passes(about: About) -> str:
+    """Who sees what before it answers under the protocol `two_pass`."""
+    twice = _with(about, "two_pass")
+    if not twice:
+        return "every method predicts as it goes"
+    others = "; the others predict as they go" if len(twice) < len(about.methods) else ""
+    return f"{', '.join(twice)} first adapt to the whole list and then predict all of it{others}"
 
 
 def untrained(backbone: str) -> str:
@@ -109,6 +139,8 @@ def conditions(rows: Iterable[Row]) -> list[tuple[str, int]]:
 
 def heading(corruption: str, severity: int, several: bool) -> str:
     """A column's name; the severity is told where there are several."""
+    if corruption == CLEAN and severity:
+        return f"clean after severity {severity}"
     return corruption if not several or corruption in (CLEAN, MEAN) else f"{corruption} {severity}"
 
 
@@ -118,12 +150,37 @@ def select(metrics: Iterable[Row], metric: str, dataset: str, backbone: str, see
     return [row for row in metrics if (row["metric"], row["dataset"], row["backbone"], row["seed"]) == wanted]
 
 
-def build(metrics: Sequence[Row], about: About) -> list[Table]:
-    """All tables: for each dataset and backbone accuracy, gains over each reference, and published numbers if any."""
+def find(metrics: Iterable[Row], metric: str, dataset: str, backbone: str, method: str, corruption: str) -> Row | None:
+    """The row over all seeds of a metric, if it is there and finite; the strongest severity if there are several."""
+    wanted = (metric, dataset, backbone, method, corruption, ALL_SEEDS)
+    keys = ("metric", "dataset", "backbone", "method", "corruption", "seed")
+    rows = [row for row in metrics if tuple(row[key] for key in keys) == wanted and math.isfinite(row["value"])]
+    return max(rows, key=lambda row: row["severity"], default=None)
+
+
+def listener(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> str:
+    """The first method of the config that adapts by sound; fusion of sound into the answer does not count."""
+    for method in about.order(row["method"] for row in metrics):
+        heard, steps = (
+            find(metrics, metric, dataset, backbone, method, MEAN) or find(metrics, metric, dataset, backbone, method, CLEAN)
+            for metric in ("heard", "steps")
+        )
+        fused = about.methods.get(method, {}).get("hyper", {}).get("predict_with_audio", False)
+        if heard and heard["value"] > 0 and steps and steps["value"] > 0 and not fused:
+            return method
+    return ""
+
+
+def build(metrics: Sequence[Row], about: About, by_class: Sequence[Row] = ()) -> list[Table]:
+    """All tables, for each dataset and backbone, of METRICS and CLASS_METRICS; those that have nothing to say are left out."""
     made: list[Table | None] = []
     for dataset, backbone in groups(metrics):
         made.append(accuracy_table(metrics, about, dataset, backbone))
         made += [gain_table(metrics, about, dataset, backbone, reference) for reference in REFERENCES]
+        made.append(calibration_table(metrics, about, dataset, backbone))
+        made.append(diverged_table(metrics, about, dataset, backbone))
+        made += group_tables(metrics, about, dataset, backbone)
+        made.append(class_table(metrics, by_class, about, dataset, backbone))
         made.append(published_table(metrics, about, dataset, backbone))
     return [table for table in made if table is not None]
 
@@ -134,7 +191,7 @@ def accuracy_table(metrics: Sequence[Row], about: About, dataset: str, backbone:
     caption = (
         f"{untrained(backbone)}Top-1 accuracy in percent with 95 % bootstrap intervals over clips. {_counts(rows)} "
         f"{protocol_line(about)} "
-        f"{_moments(about, {row['method'] for row in rows})}"
+        f"{_moments(about, {row['method'] for row in rows if applies(row)})}{_dashes(rows, about)}"
     )
     return _wide(f"accuracy-{dataset}-{backbone}", f"Accuracy: {dataset}, {backbone}", caption, rows, about)
 
@@ -142,34 +199,171 @@ def accuracy_table(metrics: Sequence[Row], about: About, dataset: str, backbone:
 def gain_table(metrics: Sequence[Row], about: About, dataset: str, backbone: str, reference: str) -> Table | None:
     """Paired gains over a reference method, in percentage points."""
     rows = select(metrics, f"top1_gain_over_{reference}", dataset, backbone)
+    marked = _significant(select(metrics, f"top1_p_against_{reference}", dataset, backbone))
     caption = (
         f"Gain in top-1 accuracy over {reference}, in percentage points, on the same clips, with 95 % paired bootstrap "
-        f"intervals; an interval that holds 0 is no evidence of a difference. {_counts(rows)} {protocol_line(about)}"
+        f"intervals, which are not corrected for the number of comparisons. {_DAGGER}: p < {_LEVEL} in a two-sided paired "
+        f"sign-flip test over clips ({FLIPS:,} flips), corrected by Holm's method for the methods of a column, and not for the "
+        f"number of columns or tables. {_counts(rows)} {protocol_line(about)}{_dashes(rows, about)}"
     )
     title = f"Gain over {reference}: {dataset}, {backbone}"
-    return _wide(f"gain-over-{reference}-{dataset}-{backbone}", title, caption, rows, about, sign=True)
+    return _wide(f"gain-over-{reference}-{dataset}-{backbone}", title, caption, rows, about, sign=True, marked=marked)
 
 
-def _wide(name: str, title: str, caption: str, rows: Sequence[Row], about: About, sign: bool = False) -> Table | None:
+def _significant(rows: Sequence[Row]) -> set[tuple[str, str, int]]:
+    """Method, corruption and severity of the tests that hold at the level after Holm's correction within a column."""
+    found = set()
+    for column in conditions(rows):
+        tests = [row for row in rows if (row["corruption"], row["severity"]) == column and math.isfinite(row["value"])]
+        adjusted = holm([row["value"] for row in tests])
+        found |= {(row["method"], *column) for row, p in zip(tests, adjusted, strict=True) if p < _LEVEL}
+    return found
+
+
+def calibration_table(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> Table | None:
+    """Expected calibration error: methods by conditions, the lowest of a column emphasised."""
+    rows = select(metrics, "ece", dataset, backbone)
+    caption = (
+        f"{untrained(backbone)}Expected calibration error in percent (15 bins of equal width over the confidence of the "
+        "answer; lower is better) with 95 % bootstrap intervals over clips, which lean upwards: chance adds to the error of a "
+        f"resample. {_counts(rows)} {protocol_line(about)}{_dashes(rows, about)}"
+    )
+    title = f"Calibration: {dataset}, {backbone}"
+    return _wide(f"calibration-{dataset}-{backbone}", title, caption, rows, about, lowest=True)
+
+
+def diverged_table(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> Table | None:
+    """How often the methods diverged; None if none ever did."""
+    rows = select(metrics, "diverged", dataset, backbone)
+    often = {row["method"] for row in rows if row["value"] > 0}
+    rows = [row for row in rows if row["method"] in often]
+    caption = (
+        "Share of clips in percent on which adaptation diverged: a loss or the logits were not finite, and the source model "
+        f"answered in the method's place. Methods that never diverged are left out. {_counts(rows)} {protocol_line(about)}"
+    )
+    title = f"Diverged: {dataset}, {backbone}"
+    return _wide(f"diverged-{dataset}-{backbone}", title, caption, rows, about, lowest=True)
+
+
+def group_tables(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> list[Table | None]:
+    """Accuracy and gain over ViTTA on groups of classes: those with and without a sound, and those of the config."""
+    names = dict.fromkeys(row["metric"].removeprefix("top1_on_") for row in metrics if row["metric"].startswith("top1_on_"))
+    sound = [name for name in (MAPPED, UNMAPPED) if name in names]
+    own = [name for name in names if name not in sound]
+    words = f"{MAPPED}: classes that at least one sound is mapped to; {UNMAPPED}: the other classes. "
+    return [
+        _group_table(metrics, about, dataset, backbone, sound, "sound-classes", "Classes with and without a sound", words),
+        _group_table(metrics, about, dataset, backbone, own, "class-groups", "Groups of classes", ""),
+    ]
+
+
+def _group_table(
+    metrics: Sequence[Row], about: About, dataset: str, backbone: str, names: Sequence[str], key: str, title: str, words: str
+) -> Table | None:
+    """Methods by groups: accuracy, and the gain over ViTTA where it was run, on average over the corruptions."""
+    kinds = [
+        pair
+        for name in names
+        for pair in ((f"top1_on_{name}", name), (f"top1_gain_over_vitta_on_{name}", f"{name}: gain over vitta"))
+    ]
+    rows = [row for metric, _ in kinds for row in select(metrics, metric, dataset, backbone)]
+    where = MEAN if any(row["corruption"] == MEAN for row in rows) else CLEAN
+    rows = [row for row in rows if row["corruption"] == where]
+    kinds = [(metric, head) for metric, head in kinds if any(row["metric"] == metric for row in rows)]
+    if not kinds:
+        return None
+    found = {(row["method"], row["metric"]): row for row in rows}
+    methods = about.order(row["method"] for row in rows)
+    cells = {key: interval(row, sign=key[1].startswith("top1_gain")) for key, row in found.items()}
+    body = tuple((method, *(cells.get((method, metric), DASH) for metric, _ in kinds)) for method in methods)
+    counts = {
+        name: max(row["n"] for row in rows if row["metric"] == f"top1_on_{name}")
+        for name in names
+        if (f"top1_on_{name}", name) in kinds
+    }
+    told = ", ".join(f"{name} {n}" for name, n in counts.items())
+    under = "averaged over the corruptions" if where == MEAN else "on clean clips"
+    caption = (
+        f"{words}Top-1 accuracy in percent and paired gains in points, {under}, with 95 % bootstrap intervals over clips, not "
+        f"corrected for the number of comparisons. Clips: {told}. {protocol_line(about)}{_dashes(rows, about)}"
+    )
+    header = ("method", *(head for _, head in kinds))
+    return Table(f"{key}-{dataset}-{backbone}", f"{title}: {dataset}, {backbone}", caption, header, body)
+
+
+def class_table(metrics: Sequence[Row], by_class: Sequence[Row], about: About, dataset: str, backbone: str) -> Table | None:
+    """The classes that gain and lose most by the method that listens, over ViTTA or else over the source model."""
+    rows = [row for row in by_class if (row["dataset"], row["backbone"]) == (dataset, backbone)]
+    where = MEAN if any(row["corruption"] == MEAN for row in rows) else CLEAN
+    found = {(row["method"], row["name"]): row for row in rows if row["corruption"] == where and math.isfinite(row["top1"])}
+    method = listener(metrics, about, dataset, backbone)
+    reference = next((name for name in reversed(REFERENCES) if any(key[0] == name for key in found)), "")
+    names = [name for other, name in found if other == method and (reference, name) in found]
+    if not names:
+        return None
+    pairs = {name: (found[reference, name], found[method, name]) for name in names}
+    order = sorted(names, key=lambda name: (pairs[name][0]["top1"] - pairs[name][1]["top1"], name))
+    shown = order if len(order) <= 2 * _MOST_CLASSES else [*order[:_MOST_CLASSES], *order[-_MOST_CLASSES:]]
+    body = []
+    for name in shown:
+        before, after = pairs[name]
+        gain = number(after["top1"] - before["top1"], sign=True)
+        body.append((name, str(after["n"]), number(before["top1"]), number(after["top1"]), gain))
+    under = "averaged over the corruptions" if where == MEAN else "on clean clips"
+    caption = (
+        f"{untrained(backbone)}Classes of the largest gain and of the largest loss of {method} against {reference}: "
+        f"{len(shown)} of {len(order)}, top-1 accuracy in percent, {under}. A class has few clips and these are the extremes "
+        "of many: they show where to look, and no test was made."
+    )
+    header = ("class", "clips", reference, method, "gain")
+    return Table(
+        f"classes-{dataset}-{backbone}", f"Classes that gain and lose most: {dataset}, {backbone}", caption, header, tuple(body)
+    )
+
+
+def _wide(
+    name: str,
+    title: str,
+    caption: str,
+    rows: Sequence[Row],
+    about: About,
+    sign: bool = False,
+    lowest: bool = False,
+    marked: Iterable[tuple[str, str, int]] = (),
+) -> Table | None:
     if not rows:
         return None
-    columns = conditions(rows)
+    columns, marks = conditions(rows), dict.fromkeys(marked, _DAGGER)
     several = len({severity for _, severity in columns if severity > 0}) > 1
     methods = about.order(row["method"] for row in rows)
     found = {(row["method"], row["corruption"], row["severity"]): row for row in rows}
     body, strong = [], set()
     for method in methods:
-        body.append((method, *(interval(found.get((method, *column)), sign) for column in columns)))
+        keys = [(method, *column) for column in columns]
+        body.append((method, *(interval(found.get(key), sign, marks.get(key, "")) for key in keys)))
     for place, column in enumerate(columns, start=1):
         values = {n: found[m, *column]["value"] for n, m in enumerate(methods) if (m, *column) in found}
-        best = max((v for v in values.values() if math.isfinite(v)), default=math.nan)
+        finite = [value for value in values.values() if math.isfinite(value)]
+        best = (min if lowest else max)(finite, default=math.nan)
         strong |= {(n, place) for n, value in values.items() if value == best} if len(methods) > 1 else set()
     header = ("method", *(heading(*column, several) for column in columns))
     return Table(name, title, caption, header, tuple(body), frozenset(strong))
 
 
+def applies(row: Row) -> bool:
+    """Whether the row's method has anything to adapt in its backbone: else no clip was scored, and none is missing."""
+    return bool(row["n"] or row["n_missing"])
+
+
+def _dashes(rows: Sequence[Row], about: About) -> str:
+    """Why methods have dashes in place of numbers."""
+    reasons = {row["method"]: row["note"] for row in rows if not applies(row)}
+    return "".join(f" {DASH} {method}: {reasons[method].rstrip('.')}." for method in about.order(reasons))
+
+
 def _counts(rows: Sequence[Row]) -> str:
     """Clips scored and missing per column, in as few words as they allow."""
+    rows = [row for row in rows if applies(row)]
     columns = conditions(rows)
     several = len({severity for _, severity in columns if severity > 0}) > 1
     counted: dict[tuple[int, int], list[str]] = {}
@@ -185,9 +379,10 @@ def _counts(rows: Sequence[Row]) -> str:
 
 
 def _moments(about: About, methods: Iterable[str]) -> str:
-    """When each method's answer is taken: the papers differ."""
+    """When each method's answer is taken: the papers differ. Under `two_pass` the protocol tells of those that wait."""
     said: dict[str, list[str]] = {}
-    for method in about.order(sorted(methods)):
+    waiting = _with(about, "two_pass") if about.protocol.get("name") == "two_pass" else []
+    for method in about.order(sorted(set(methods) - set(waiting))):
         predicts = about.methods.get(method, {}).get("predicts", "")
         if predicts in _PREDICTS:
             said.setdefault(predicts, []).append(method)
@@ -269,7 +464,7 @@ def tidy_csv(metrics: Iterable[Row]) -> str:
     return out.getvalue()
 
 
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "---"}
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "---", _DAGGER: r"\dag{}"}
 _LATEX |= {"\N{MINUS SIGN}": "$-$"} | {c: "\\" + c for c in "&%$#_{}"}
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 
 from earshot.files import fingerprint, sha256_of_file
 from earshot.scoring import ALL_SEEDS
-from earshot.tables import About, Row, Table
+from earshot.tables import About, Row, Table, applies
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when mlflow is imported
 
@@ -164,7 +164,8 @@ def _cells(source: Source, content: str) -> Iterable[Logged]:
     def place(row: Row) -> tuple[str, str, str, str, int]:
         return row["dataset"], row["backbone"], row["method"], row["corruption"], row["severity"]
 
-    for where, rows in groupby(sorted(source.metrics, key=place), key=place):
+    ran = [row for row in source.metrics if applies(row)]
+    for where, rows in groupby(sorted(ran, key=place), key=place):
         dataset, backbone, method, corruption, severity = where
         note = source.about.methods.get(method, {})
         params = {

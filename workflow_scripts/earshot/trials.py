@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from earshot import contracts, plugins
-from earshot.config import overrides
-from earshot.streaming import Cell, CellInputs
+from earshot import contracts
+from earshot.streaming import Cell, CellInputs, hyper_of
 from earshot.tuning import trial
 
 
@@ -23,7 +22,7 @@ def try_all(inputs: CellInputs, methods: Mapping[str, Any], grid: Mapping[str, A
     for variant, values in grid.items():
         plugin, given = methods[variant]
         for candidate in candidates(values):
-            hyper = overrides(plugins.load("methods", plugin).Hyper, {**given, **candidate}, f"tune.grid.{variant}")
+            hyper = hyper_of(plugin, inputs.backbone["plugin"], {**given, **candidate}, f"tune.grid.{variant}")
             rows = [row for row in cell.run(variant, plugin, hyper, seed)[0] if row["available"]]
             right = sum(row["prediction"] == row["label"] for row in rows)
             trials.append(trial(variant, json.dumps(candidate, sort_keys=True), right, len(rows)))

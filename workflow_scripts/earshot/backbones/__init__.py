@@ -6,6 +6,7 @@
 * `import_weights(state, model) -> state_dict`, from every published key layout to the keys of `model`, strict;
 * `candidate_layers(model) -> list[str]`: all layers in a published statistics file, in its order;
 * `aligned_layers(model) -> list[str]`: those that statistics alignment (ViTTA) works on;
+* `last_stage(model) -> list[str]`: the modules of its last stage, which some methods treat apart;
 * `tiny() -> Options`: the same structure, small enough for tests.
 
 It may define `head_from_text(state, folder, prompts, options) -> dict[str, Tensor]`, which makes a head of the names of

@@ -1,5 +1,6 @@
 """What backbones share: an encoder with a linear head, and strict import of published key layouts."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,13 +22,34 @@ class VideoClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(n_features, n_classes, bias=bias)
 
+        self.precision = "fp32"
+
     def features(self, clips: Tensor) -> Tensor:
-        """Map (V, 3, T, H, W) to (V, D), before dropout."""
-        return self.encoder(clips)
+        """Map (V, 3, T, H, W) to (V, D) in float32, before dropout."""
+        return encoded(self.encoder, clips, self.precision)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map (V, 3, T, H, W) to logits (V, K)."""
         return self.head(self.dropout(self.features(clips)))
+
+
+def encoded(encoder: nn.Module, clips: Tensor, precision: str) -> Tensor:
+    """What an encoder makes of clips, in float32; with `precision` bf16 it computes under autocast."""
+    if precision != "bf16":
+        return encoder(clips)
+    with torch.autocast(clips.device.type, dtype=torch.bfloat16):
+        return encoder(clips).float()
+
+
+def last_quarter(layers: Sequence[str]) -> list[str]:
+    """The last quarter of a transformer's blocks, and its last layer, from the names of its LayerNorm layers."""
+    blocks = list(dict.fromkeys(found[0] for name in layers if (found := re.match(r".+\.\d+(?=\.)", name))))
+    return [*blocks[-math.ceil(len(blocks) / 4) :], layers[-1]]
+
+
+def second_half(layers: Sequence[str]) -> list[str]:
+    """The LayerNorm layers of the second half of a transformer's blocks and the last one, by analogy with Video Swin."""
+    return list(layers[len(layers) // 2 :])
 
 
 def fit(state: Mapping[str, Tensor], model: nn.Module, rules: Sequence[Rule], dropped: str = "") -> dict[str, Tensor]:

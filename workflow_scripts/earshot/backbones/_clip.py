@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig, CLIPVisionModel
 
 from earshot.backbones import Backbone
-from earshot.backbones._classifier import Rule, fit, layers_of
+from earshot.backbones._classifier import Rule, fit, last_quarter, layers_of, second_half
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _RULES: tuple[Rule, ...] = ((r"(?=vision_model\.|visual_projection\.)", "encoder."),)
@@ -124,6 +124,10 @@ def candidate_layers(model: nn.Module) -> list[str]:
 
 
 def aligned_layers(model: nn.Module) -> list[str]:
-    """The LayerNorm layers of the second half of the blocks and the last one, by analogy with Video Swin (13 for base)."""
-    layers = candidate_layers(model)
-    return layers[len(layers) // 2 :]
+    """The second half of the LayerNorm layers (13 for base)."""
+    return second_half(candidate_layers(model))
+
+
+def last_stage(model: nn.Module) -> list[str]:
+    """The last quarter of the blocks (9 to 11 for base) and the last LayerNorm."""
+    return last_quarter(candidate_layers(model))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torchvision.models.resnet import Bottleneck
 
-from earshot.backbones._classifier import Rule, fit, layers_of
+from earshot.backbones._classifier import Rule, encoded, fit, layers_of
 
 _RULES: tuple[Rule, ...] = (
     (r"new_fc\.", "head."),
@@ -117,7 +117,7 @@ class TANet(nn.Module):
 
     def __init__(self, base: Any, n_features: int, frames: int, n_classes: int, dropout: float) -> None:
         super().__init__()
-        self.frames = frames
+        self.frames, self.precision = frames, "fp32"
         for stage in (base.layer1, base.layer2, base.layer3, base.layer4):
             for index, block in enumerate(stage):
                 stage[index] = TemporalBottleneck(block, frames)
@@ -130,7 +130,7 @@ class TANet(nn.Module):
         if clips.shape[2] != self.frames:  # the length is part of the weights of G
             raise ValueError(f"this model takes clips of {self.frames} frames, not {clips.shape[2]}")
         frames = clips.transpose(1, 2).flatten(0, 1)
-        return self.base_model(frames).view(len(clips), self.frames, -1).mean(1)
+        return encoded(self.base_model, frames, self.precision).view(len(clips), self.frames, -1).mean(1)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map (V, 3, T, H, W) to logits (V, K)."""
@@ -146,6 +146,11 @@ def aligned_layers(model: nn.Module) -> list[str]:
     """The BatchNorm2d layers of the last two stages (29 for ResNet-50): ViTTA, section 4."""
     stages = ("base_model.layer3.", "base_model.layer4.")
     return [name for name in candidate_layers(model) if name.startswith(stages)]
+
+
+def last_stage(model: nn.Module) -> list[str]:
+    """The last of the four stages."""
+    return ["base_model.layer4"]
 
 
 def import_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

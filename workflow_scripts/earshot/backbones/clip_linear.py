@@ -9,9 +9,9 @@ from torch import nn
 
 from earshot.backbones import Backbone, _clip
 from earshot.backbones._classifier import VideoClassifier
-from earshot.backbones._clip import aligned_layers, candidate_layers, import_weights
+from earshot.backbones._clip import aligned_layers, candidate_layers, import_weights, last_stage
 
-__all__ = ["Options", "aligned_layers", "build", "candidate_layers", "import_weights", "spec", "tiny"]
+__all__ = ["Options", "aligned_layers", "build", "candidate_layers", "import_weights", "last_stage", "spec", "tiny"]
 
 
 class Options(_clip.ClipOptions):

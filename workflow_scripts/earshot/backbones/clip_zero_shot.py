@@ -17,10 +17,10 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from earshot.backbones import Backbone, WeightsError, _clip
 from earshot.backbones._classifier import VideoClassifier, fit
-from earshot.backbones._clip import aligned_layers, candidate_layers, import_weights
+from earshot.backbones._clip import aligned_layers, candidate_layers, import_weights, last_stage
 
 __all__ = [
-    "Options", "aligned_layers", "build", "candidate_layers", "head_from_text", "import_weights", "spec", "tiny",
+    "Options", "aligned_layers", "build", "candidate_layers", "head_from_text", "import_weights", "last_stage", "spec", "tiny",
 ]  # fmt: skip
 
 _MOST_TOKENS = 77

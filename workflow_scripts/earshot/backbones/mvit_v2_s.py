@@ -91,6 +91,14 @@ def aligned_layers(model: nn.Module) -> list[str]:
     return [name for name in candidate_layers(model) if name.startswith(kept) or name == "encoder.norm"]
 
 
+def last_stage(model: nn.Module) -> list[str]:
+    """The blocks from the last one that pools its queries on, and the last LayerNorm."""
+    blocks = {name: block for name, block in model.named_modules() if isinstance(block, MultiscaleBlock)}
+    names = list(blocks)
+    start = max(index for index, block in enumerate(blocks.values()) if block.pool_skip is not None)
+    return [*names[start:], "encoder.norm"]
+
+
 def tiny() -> Options:
     """One or two narrow blocks a stage, clips of 8 frames of 64 px."""
     return Options(variant="mini")

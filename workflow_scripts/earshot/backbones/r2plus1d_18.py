@@ -58,6 +58,11 @@ def aligned_layers(model: nn.Module) -> list[str]:
     return [name for name in candidate_layers(model) if name.startswith(("encoder.layer3.", "encoder.layer4."))]
 
 
+def last_stage(model: nn.Module) -> list[str]:
+    """The last of the four stages."""
+    return ["encoder.layer4"]
+
+
 def tiny() -> Options:
     """One block a stage, clips of 8 frames of 32 px."""
     return Options(variant="mini", frames=8)

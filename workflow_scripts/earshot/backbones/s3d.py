@@ -69,6 +69,11 @@ def aligned_layers(model: nn.Module) -> list[str]:
     return [name for name in candidate_layers(model) if name.startswith(stages)]
 
 
+def last_stage(model: nn.Module) -> list[str]:
+    """The blocks after the last max-pooling."""
+    return ["encoder.features.14", "encoder.features.15"]
+
+
 def tiny() -> Options:
     """Short and small clips; the network has no size of its own."""
     return Options(variant="mini", frames=14)

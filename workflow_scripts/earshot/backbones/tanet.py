@@ -11,9 +11,9 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from earshot.backbones import Backbone
-from earshot.backbones._tanet import TANet, aligned_layers, candidate_layers, import_weights
+from earshot.backbones._tanet import TANet, aligned_layers, candidate_layers, import_weights, last_stage
 
-__all__ = ["Options", "aligned_layers", "build", "candidate_layers", "import_weights", "spec", "tiny"]
+__all__ = ["Options", "aligned_layers", "build", "candidate_layers", "import_weights", "last_stage", "spec", "tiny"]
 
 _DEPTHS = {"resnet50": (3, 4, 6, 3), "mini": (1, 1, 1, 1)}
 

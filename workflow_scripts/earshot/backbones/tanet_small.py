@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
 from earshot.backbones import Backbone
-from earshot.backbones._tanet import TANet, aligned_layers, candidate_layers, import_weights
+from earshot.backbones._tanet import TANet, aligned_layers, candidate_layers, import_weights, last_stage
 
-__all__ = ["Options", "aligned_layers", "build", "candidate_layers", "import_weights", "spec", "tiny"]
+__all__ = ["Options", "aligned_layers", "build", "candidate_layers", "import_weights", "last_stage", "spec", "tiny"]
 
 _FRAMES = 8
 _WIDTHS = (8, 16, 32, 64)

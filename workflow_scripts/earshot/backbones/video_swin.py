@@ -97,6 +97,11 @@ def aligned_layers(model: nn.Module) -> list[str]:
     return [name for name in candidate_layers(model) if name.startswith(stages)]
 
 
+def last_stage(model: nn.Module) -> list[str]:
+    """The last of the four stages and the last LayerNorm."""
+    return ["encoder.features.6", "encoder.norm"]
+
+
 def tiny() -> Options:
     """One or two narrow blocks a stage, clips of 8 frames of 64 px."""
     return Options(variant="mini", frames=8)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
 from earshot.backbones import Backbone
-from earshot.backbones._classifier import Rule, VideoClassifier, fit, layers_of
+from earshot.backbones._classifier import Rule, VideoClassifier, fit, last_quarter, layers_of, second_half
 
 _SHAPES: dict[str, tuple[int, int, int]] = {  # width, blocks, heads
     "base": (768, 12, 12),
@@ -110,9 +110,13 @@ def candidate_layers(model: nn.Module) -> list[str]:
 
 
 def aligned_layers(model: nn.Module) -> list[str]:
-    """The LayerNorm layers of the second half of the blocks and the last one, by analogy with Video Swin (13 for base)."""
-    layers = candidate_layers(model)
-    return layers[len(layers) // 2 :]
+    """The second half of the LayerNorm layers (13 for base)."""
+    return second_half(candidate_layers(model))
+
+
+def last_stage(model: nn.Module) -> list[str]:
+    """The last quarter of the blocks (9 to 11 for base) and the last LayerNorm."""
+    return last_quarter(candidate_layers(model))
 
 
 def tiny() -> Options:

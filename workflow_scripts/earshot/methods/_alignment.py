@@ -1,35 +1,67 @@
 """ViTTA's two losses and its running target statistics, shared by the methods that build on it.
 
 Source: Lin et al., "Video Test-Time Adaptation for Action Recognition", CVPR 2023, section 3; our spec, `tta.md` sections
-2.4 and 2.5.
+2.4 to 2.7.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from earshot.adaptation import Context, Moments, freeze_batch_statistics
+from earshot.methods._entropy import affine_parameters
 from earshot.moments import recorded
 
 Targets = dict[str, Moments]
+Distance = Literal["l1", "mse", "kl"]
+
+
+class AlignmentHyper(BaseModel, extra="forbid"):
+    """ViTTA's knobs; the defaults are those for TANet on UCF101."""
+
+    lr: float = Field(5e-5, gt=0)
+    rho: float = Field(0.1, gt=0, le=1, description="weight of a new clip in the moving averages")
+    ema_init: Literal["zero", "source", "first_sample"] = Field(
+        "zero", description="where the moving averages start; zero, as published, shrinks those of the first 1/rho clips"
+    )
+    distance: Distance = Field("l1", description="between target and source moments")
+    lambda_align: float = Field(1.0, ge=0)
+    lambda_consis: float = Field(0.1, ge=0)
+    update: Literal["all", "affine"] = Field(
+        "all", description="all parameters by SGD; affine: scales and shifts of normalisation layers by Adam"
+    )
+    adapt_dropout: Literal["reference", "off"] = Field(
+        "reference", description="reference: dropout and stochastic depth stay on while adapting"
+    )
+
+
+# as published for Video Swin; other backbones take the defaults
+PUBLISHED = {"video_swin": {"lr": 1e-5, "rho": 0.05, "lambda_consis": 0.05}}
 
 
 class Alignment:
     """Exponential moving averages of target moments by layer, and their distance to the source's."""
 
-    def __init__(self, model: nn.Module, source: Mapping[str, Moments], rho: float, ema_init: str = "zero") -> None:
-        if not source:
+    def __init__(self, model: nn.Module, hyper: AlignmentHyper, context: Context) -> None:
+        if not context.statistics:
             raise ValueError("statistics alignment needs source statistics of at least one layer; none were given")
-        self.model, self.rho, self.source = model, rho, source
-        self.committed: Targets = dict(source)
-        if ema_init == "zero":  # the reference's choice, which shrinks the estimates of the first 1/rho clips
-            self.committed = {n: (torch.zeros_like(m), torch.zeros_like(v)) for n, (m, v) in source.items()}
+        self.model, self.source, self.distance = model, context.statistics, hyper.distance
+        self.rho = 1.0 if context.episodic else hyper.rho  # where every clip starts afresh, its own moments are all there is
+        self.committed: Mapping[str, Moments] | None = None
+        if hyper.ema_init == "zero":
+            self.committed = {n: (torch.zeros_like(m), torch.zeros_like(v)) for n, (m, v) in self.source.items()}
+        elif hyper.ema_init == "source":
+            self.committed = self.source
 
     def forward(self, views: Tensor) -> tuple[Tensor, Targets]:
         """Logits (V, K) of views (V, 3, T, H, W), and the averages blended with this pass's moments, not committed."""
         with recorded(self.model, list(self.source)) as seen:
             logits = self.model(views)
+        if self.committed is None:
+            return logits, {name: seen[name] for name in self.source}
         blended = {
             name: (self._blend(seen[name][0], mean), self._blend(seen[name][1], var))
             for name, (mean, var) in self.committed.items()
@@ -40,17 +72,26 @@ class Alignment:
         return self.rho * new + (1 - self.rho) * old
 
     def loss(self, targets: Targets) -> Tensor:
-        """Sum over layers of the mean absolute differences of variances and of means."""
-        terms = [
-            (target - source).abs().mean()
-            for name, moments in targets.items()
-            for target, source in zip(moments, self.source[name], strict=True)
-        ]
-        return torch.stack(terms).sum()
+        """Sum over layers of the distance between target and source moments."""
+        return torch.stack([distance(moments, self.source[name], self.distance) for name, moments in targets.items()]).sum()
 
     def commit(self, targets: Targets) -> None:
         """Make blended averages the ones that the next clip starts from."""
         self.committed = {name: (mean.detach(), var.detach()) for name, (mean, var) in targets.items()}
+
+
+def distance(target: Moments, source: Moments, kind: Distance) -> Tensor:
+    """How far the moments (D,) of one layer are apart: section 2.5.
+
+    `l1` and `mse`: means over channels of absolute or squared differences, of variances plus of means; `kl`: sum over channels
+    of the Kullback-Leibler divergence in nats of the source's Gaussian from the target's.
+    """
+    if kind == "kl":
+        (mean, var), (mean_source, var_source) = target, source
+        terms = 0.5 * (var / var_source).log() + (var_source + (mean_source - mean).square()) / (2 * var) - 0.5
+        return terms.sum()
+    differences = [(a - b).abs() if kind == "l1" else (a - b).square() for a, b in zip(target, source, strict=True)]
+    return torch.stack([difference.mean() for difference in differences]).sum()
 
 
 def consistency(logits: Tensor) -> Tensor:
@@ -59,19 +100,11 @@ def consistency(logits: Tensor) -> Tensor:
     return (probabilities - probabilities.mean(0)).abs().sum(-1).mean()
 
 
-def prepare(model: nn.Module, adapt_dropout: str) -> nn.Module:
-    """Make all parameters trainable, freeze running statistics, and leave dropout on (`reference`) or off."""
-    model.requires_grad_(True)
-    model.train(adapt_dropout == "reference")
+def prepare(model: nn.Module, hyper: AlignmentHyper) -> torch.optim.Optimizer:
+    """Make the parameters trainable that `update` names, freeze running statistics, set dropout; returns the optimiser."""
+    model.train(hyper.adapt_dropout == "reference")
     freeze_batch_statistics(model)
-    return model
-
-
-def sgd(model: nn.Module, lr: float) -> torch.optim.Optimizer:
-    """ViTTA's optimiser, over all parameters."""
-    return torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4, foreach=True)
-
-
-def moving_average_weight(rho: float, context: Context) -> float:
-    """The weight of a new clip in the averages: 1 where every clip starts afresh."""
-    return 1.0 if context.episodic else rho
+    if hyper.update == "affine":
+        return torch.optim.Adam(affine_parameters(model).values(), lr=hyper.lr, betas=(0.9, 0.999))
+    model.requires_grad_(True)
+    return torch.optim.SGD(model.parameters(), lr=hyper.lr, momentum=0.9, weight_decay=5e-4, foreach=True)

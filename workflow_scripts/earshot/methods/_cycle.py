@@ -21,7 +21,7 @@ class CycleHyper(BaseModel, extra="forbid"):
     n_max: int = Field(5, ge=1)
     tau_loss: float = Field(0.05, ge=0, description="relative change of the loss below which it has settled")
     tau_up: float = Field(0.2, ge=0, description="relative rise of the loss above which the last update is undone")
-    stop_rule: Literal["and", "or"] = "and"
+    stop_rule: Literal["and", "or", "loss", "agree"] = Field("and", description="what ends the cycle: settled loss, agreement")
     agree_rule: Literal["argmax", "jsd"] = "argmax"
     tau_js: float = Field(0.05, ge=0, description="nats")
 
@@ -45,16 +45,16 @@ def verdict(n: int, losses: list[float], agree: bool, hyper: CycleHyper, finite:
     if now > (1 + hyper.tau_up) * before + _SLACK:
         return "rising"
     settled = abs(before - now) / max(abs(before), 1e-8) < hyper.tau_loss
-    stop = (settled and agree) if hyper.stop_rule == "and" else (settled or agree)
+    stop = {"and": settled and agree, "or": settled or agree, "loss": settled, "agree": agree}[hyper.stop_rule]
     return "converged" if stop else ""
 
 
-def views_agree(logits: Tensor, hyper: CycleHyper) -> bool:
+def views_agree(logits: Tensor, hyper: CycleHyper) -> Tensor:
     """Whether views (V, K) agree: the same best class, or a small Jensen-Shannon divergence in nats."""
     if hyper.agree_rule == "argmax":
         best = logits.argmax(-1)
-        return bool((best == best[0]).all())
-    return float(jensen_shannon(logits)) <= hyper.tau_js
+        return (best == best[0]).all()
+    return jensen_shannon(logits) <= hyper.tau_js
 
 
 def jensen_shannon(logits: Tensor) -> Tensor:

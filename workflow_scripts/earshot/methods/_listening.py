@@ -10,7 +10,10 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from earshot.adaptation import Context, Evidence
+
 _TINY = 1e-12
+_LEAST = 1e-30  # a probability whose logarithm is still finite
 
 
 class ListeningHyper(BaseModel, extra="forbid"):
@@ -34,6 +37,20 @@ class Heard(NamedTuple):
     q: Tensor | None
     kappa: float
 
+    @property
+    def best(self) -> int:
+        """The video class that the sound favours; -1 if it is not used."""
+        return int(self.q.argmax()) if self.q is not None else -1
+
+
+def listened(evidence: Evidence | None, context: Context, hyper: ListeningHyper) -> Heard:
+    """What a clip's evidence says of its class; raises ValueError if the cell has no label map."""
+    if context.label_map is None:
+        raise ValueError("a method that listens needs a label map: set `audio_model` in the experiment")
+    if evidence is None:
+        return Heard(None, 0.0)
+    return mapped_audio(evidence.logits, evidence.heard, context.label_map, hyper)
+
 
 def mapped_audio(logits: Tensor, heard: bool, label_map: Tensor, hyper: ListeningHyper) -> Heard:
     """Map audio logits (A,) through a label map (A, K) to a distribution over video classes (K,), or to nothing."""
@@ -54,11 +71,19 @@ def pseudo_label(visual: Tensor, heard: Heard, hyper: ListeningHyper) -> tuple[T
     alpha = hyper.alpha_max * heard.kappa if heard.q is not None else 0.0
     if heard.q is None:
         q = visual
-    elif hyper.combine == "product":
-        q = visual.pow(1 - alpha) * (hyper.eta + heard.q).pow(alpha)
-    elif hyper.combine == "linear":
-        q = (1 - alpha) * visual + alpha * heard.q
     else:
-        q = visual * (hyper.eta + (heard.q > 0).to(visual.dtype))
+        audio = heard.q.to(visual.device)
+        if hyper.combine == "product":
+            q = visual.pow(1 - alpha) * (hyper.eta + audio).pow(alpha)
+        elif hyper.combine == "linear":
+            q = (1 - alpha) * visual + alpha * audio
+        else:
+            q = visual * (hyper.eta + (audio > 0).to(visual.dtype))
     q = (q / q.sum()).pow(1 / hyper.temperature)
     return q / q.sum(), alpha
+
+
+def fused(logits: Tensor, heard: Heard, hyper: ListeningHyper) -> tuple[Tensor, float]:
+    """Logits (K,) of the pseudo-label of one prediction, logits (K,), and the sound's weight."""
+    q, alpha = pseudo_label(logits.softmax(0), heard, hyper)
+    return q.clamp(min=_LEAST).log(), alpha

@@ -3,12 +3,17 @@
 Our spec: `tta.md` section 3. Nothing adapts; logits are unitless.
 """
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel
 from torch import nn
 
 from earshot.adaptation import Clip, Context, Outcome, evaluate
 
-PREDICTS, NEEDS_AUDIO, NEEDS_STATISTICS = "none", False, False
+PREDICTS = "none"
+NEEDS = ()
+BATCHED = True
+TWO_PASS = False
 
 
 class Hyper(BaseModel, extra="forbid"):
@@ -16,11 +21,11 @@ class Hyper(BaseModel, extra="forbid"):
 
 
 class Method:
-    """Predict the evaluation clip with the source model."""
+    """Predict the evaluation clips with the source model."""
 
     def __init__(self, model: nn.Module, hyper: Hyper, context: Context) -> None:
         self.model = model.requires_grad_(False).eval()
 
-    def adapt(self, clip: Clip) -> Outcome:
-        """Return the source model's logits (K,)."""
-        return Outcome(evaluate(self.model, clip.evaluation))
+    def adapt(self, clips: Sequence[Clip]) -> list[Outcome]:
+        """Return the source model's logits (K,) of each clip."""
+        return [Outcome(evaluate(self.model, clip.evaluation)) for clip in clips]

@@ -1,1 +1,1 @@
-"""Metrics of stored predictions: accuracy, and how far chance explains a difference. NumPy only; never inside a GPU job."""
+"""Metrics of stored predictions: accuracy, calibration, and how far chance explains a difference. NumPy only, off the GPU."""

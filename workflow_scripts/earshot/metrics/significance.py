@@ -1,4 +1,4 @@
-"""Intervals and paired differences by a seeded percentile bootstrap over clips.
+"""Intervals by a seeded percentile bootstrap over clips, and tests of paired differences by flipping their signs.
 
 Rows of one clip (its seeds, its corruptions) are not independent, so a clip is drawn with all its rows: the clustered
 bootstrap (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8). One set of resamples serves
@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 
 RESAMPLES = 2_000
 LEVEL = 0.95
+FLIPS = 10_000
+_AT_ONCE = 500  # flips: bounds the memory
 
 
 class Interval(NamedTuple):
@@ -43,7 +45,11 @@ class Bootstrap:
         NaN where a resample holds no row. Sums of whole numbers stay exact, so equal columns give equal results.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (self.weights @ sums.T) / (self.weights @ counts.T)
+            return self.sums(sums) / self.sums(counts)
+
+    def sums(self, sums: Floats) -> Floats:
+        """Resampled sums: sums (M, N) over the rows of each clip give (R, M)."""
+        return self.weights @ sums.T
 
 
 def means(sums: Floats, counts: Floats) -> Floats:
@@ -85,3 +91,29 @@ def paired_interval(
 ) -> Interval:
     """Mean of `first - second` (rows,), measured on the same rows, and its 95 % interval over clips."""
     return mean_interval(np.asarray(first, np.float64) - np.asarray(second, np.float64), clips, seed, resamples)
+
+
+def sign_flip(differences: Floats, seed: int = 0, flips: int = FLIPS) -> Floats:
+    """Two-sided p (M,) of the null hypothesis that paired differences (M, N) of clips are as likely negative as positive.
+
+    A clip's differences in all M columns change sign together, so its rows need not be independent; p is (1 + flips at
+    least as extreme) / (1 + flips), which is never zero (Phipson and Smyth, 2010). NaN where a difference is NaN.
+    """
+    count, clips = differences.shape
+    observed = np.abs(differences.sum(axis=1))
+    slack = 1e-10 * np.abs(differences).sum(axis=1)  # equal sums in another order differ in their last bits
+    generator = np.random.Generator(np.random.SFC64([seed, clips, flips]))
+    extreme = np.zeros(count)
+    for start in range(0, flips, _AT_ONCE):
+        signs = 2.0 * generator.integers(0, 2, (min(_AT_ONCE, flips - start), clips), dtype=np.int8) - 1
+        extreme += (np.abs(signs @ differences.T) >= observed - slack).sum(axis=0)
+    return np.where(np.isnan(observed), np.nan, (1 + extreme) / (1 + flips))
+
+
+def holm(values: ArrayLike) -> Floats:
+    """Adjusted p (M,) of tests made together: below a level with at most that chance of any false alarm (Holm, 1979)."""
+    p = np.asarray(values, np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return adjusted

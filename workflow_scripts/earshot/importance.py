@@ -1,0 +1,80 @@
+"""Importance of parameters: the diagonal of the Fisher information of a source model, on clean training clips.
+
+Source: EATA (Niu et al., ICML 2022), section 4.2; our spec, `tta.md` section 3.1: the mean over batches of the squared gradient
+of the cross-entropy, in nats, to the model's own predictions. It depends on the batch size, which is stored: the larger the
+batch, the smaller the gradient of its mean.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from earshot import contracts, weights
+from earshot.errors import MediaError
+from earshot.files import fingerprint, sha256_of_file
+from earshot.frames import Frames
+from earshot.loading import ClipLoader, FrameCache, Sampling, prefetched
+from earshot.methods._entropy import affine_parameters, normalise_by_batch
+from earshot.randomness import numpy_generator
+
+
+def average(model: nn.Module, batches: Iterable[Tensor]) -> tuple[dict[str, Tensor], int]:
+    """Mean squared gradients over batches (B, 3, T, H, W), by affine parameter; also returns the number of clips.
+
+    The model is changed: it normalises with the statistics of batches, as it does while it adapts. Raises NotApplicable if
+    it has no normalisation layer with a scale and a shift.
+    """
+    affine = affine_parameters(normalise_by_batch(model))
+    sums = {name: torch.zeros_like(parameter) for name, parameter in affine.items()}
+    clips = passes = 0
+    for batch in batches:
+        logits = model(batch)
+        loss = nn.functional.cross_entropy(logits, logits.detach().argmax(-1))
+        gradients = torch.autograd.grad(loss, list(affine.values()), materialize_grads=True)
+        for total, gradient in zip(sums.values(), gradients, strict=True):
+            total.add_(gradient.square())
+        clips, passes = clips + len(batch), passes + 1
+    if not clips:
+        raise ValueError("importance needs at least one readable training clip; the training split has none")
+    return {name: total / passes for name, total in sums.items()}, clips
+
+
+def compute(
+    clips: str, classes: str, weights_path: str, root: str, backbone: Mapping[str, Any], sampling: Mapping[str, Any],
+    runtime: dict[str, Any], most: int, batch: int, seed: int, out: str,
+) -> None:  # fmt: skip
+    """Write the importance of the affine parameters of a backbone, a plug-in with its options, to a dataset.
+
+    At most `most` clips of the training split count, the first of a permutation keyed by `seed`. `sampling` holds `evaluation`
+    and `index_base` of the protocol: the frames are those of an evaluation clip.
+    """
+    weights.use_threads(runtime["training_threads"])
+    device = weights.pick_device(runtime["device"])
+    names = [row["name"] for row in contracts.read(classes, contracts.CLASSES)]
+    model = weights.load_backbone(weights_path, **backbone, classes=names, device=device)
+    loader = ClipLoader(weights.spec_of(**backbone), Frames(Path(root)), FrameCache(0), device, Sampling(**sampling))
+    rows = [row for row in contracts.read(clips, contracts.CLIPS) if row["split"] == "train" and row["available"]]
+    chosen = [rows[index] for index in numpy_generator("importance", seed).permutation(len(rows))[:most]]
+    found, seen = average(model, _batches(loader, chosen, batch, runtime["loading_threads"]))
+    listed = fingerprint([(row["clip_id"], row["sha256"]) for row in chosen])
+    facts = {"clips": seen, "batch": batch, "seed": seed, "sampling": loader.style, **sampling, "clips_digest": listed}
+    weights.save(out, found, {**facts, "weights": sha256_of_file(weights_path)})
+
+
+def _batches(loader: ClipLoader, rows: Sequence[dict[str, Any]], size: int, threads: int) -> Iterator[Tensor]:
+    held = []
+    loads = (partial(loader.evaluation, row) for row in rows)
+    for row, clip in zip(rows, prefetched(loads, threads), strict=True):
+        if isinstance(clip, MediaError):
+            print(f"left out of the importance: {row['clip_id']}: {clip}")
+        else:
+            held.append(clip)
+        if len(held) == size:
+            yield torch.cat(held)
+            held = []
+    if held:
+        yield torch.cat(held)
