@@ -32,3 +32,14 @@ rule all:
     input:
         collect("<results>/reports/{experiment}.html", experiment=CONFIG.targets),
         collect("<results>/mlflow/{experiment}.json", experiment=CONFIG.targets),
+
+
+for experiment in CONFIG.experiments:  # each can be asked for by name
+
+    rule:
+        name:
+            experiment
+        input:
+            f"<results>/reports/{experiment}.html",
+            f"<results>/mlflow/{experiment}.json",
+        localrule: True

@@ -7,7 +7,7 @@ normalisation layers and come off while the evaluation clip is predicted, and SG
 from the same weights, take turns clip by clip, and are held to the same frames, losses and logits.
 
     python benchmarks/vitta_step_speed.py [--clips 3] [--threads 2] [--size 340x256] [--video h264] [--kinds fp32 bf16]
-    python benchmarks/vitta_step_speed.py --tensors       # random clips, on CUDA where there is one; needs no PyAV, no Pillow
+    python benchmarks/vitta_step_speed.py --tensors       # random clips, on CUDA where there is one; needs no PyAV
 
 Times are CPU seconds a clip, medians over clips; on CUDA, seconds from start to end.
 """
@@ -212,7 +212,6 @@ class Ours:
         vitta = plugins.load("methods", "vitta")
         self.method = vitta.Method(self.model, vitta.Hyper(lr=LR, rho=RHO, lambda_consis=CONSISTENCY), Context(moments))
         self.model.register_forward_pre_hook(lambda *_: self._mark())
-        self.model.register_forward_hook(lambda *_: self._mark())
         self.marks: list[float] = []
 
     def _mark(self) -> None:
@@ -356,9 +355,7 @@ def make_video(folder: Path, size: str, codec: str, seconds: float) -> tuple[Pat
     return folder / name, row
 
 
-def run(
-    given: argparse.Namespace, device: str, take: Callable[[Any, list[Ours], Any, int], tuple[Any, Made]], first: Any
-) -> None:
+def run(given: argparse.Namespace, device: str, take: Callable[[Plain, Ours, int], tuple[Any, Made]], first: Any) -> None:
     """Lead all sides along the same clips in turn, hold them to each other, and print their times."""
     from earshot import weights
 
@@ -368,7 +365,7 @@ def run(
     sides = [Ours(model, moments, kind, device) for kind in given.kinds]
     apart: dict[str, float] = defaultdict(float)
     for seed in range(1, given.clips + 2):
-        clip, made = take(plain, sides, first, seed)
+        clip, made = take(plain, sides[0], seed)
         loss, logits = plain.step(made, seed)
         for side in sides:
             apart[side.kind] = max(apart[side.kind], difference(side.step(clip, seed), (loss, logits)))
@@ -410,7 +407,7 @@ def run_tensors(given: argparse.Namespace) -> None:
     spec = weights.spec_of("tanet", {})
     print(torch.cuda.get_device_name() if device == "cuda" else f"CPU, {given.threads} threads; random clips")
 
-    def take(plain: Plain, sides: list[Ours], first: Any, seed: int) -> tuple[Any, Made]:
+    def take(plain: Plain, ours: Ours, seed: int) -> tuple[Any, Made]:
         clip = random_clip(spec, seed, device)
         return clip, as_frames(clip)
 
@@ -427,8 +424,8 @@ def run_videos(given: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path, row = make_video(Path(folder), given.size, given.video, given.seconds)
 
-        def take(plain: Plain, sides: list[Ours], first: Any, seed: int) -> tuple[Any, Made]:
-            made, clip = plain.load(path, row, spec, seed), sides[0].load(path, row, spec, seed)
+        def take(plain: Plain, ours: Ours, seed: int) -> tuple[Any, Made]:
+            made, clip = plain.load(path, row, spec, seed), ours.load(path, row, spec, seed)
             same = as_frames(clip)
             if levels_apart(made, same, spec) > 2.01:  # Pillow and torchvision round in their own ways, and twice
                 raise SystemExit("the sides' pixels are more than two levels apart")

@@ -1,7 +1,5 @@
 """Tent, EATA, SAR, LAME, RoTTA's memory and READ against numbers of the reference implementations on a tiny network."""
 
-import json
-
 import fill
 import numpy as np
 import pytest
@@ -19,12 +17,9 @@ WEIGHTS = {"rtol": 0, "atol": 1e-6}
 
 
 @pytest.fixture(scope="module")
-def functional(request):
-    """The numbers of single functions; those that are not stored here are read from the folder beside the project."""
-    stored = golden("functional")
-    if "tiny_net" in stored:
-        return stored
-    return json.loads((request.getfixturevalue("shared") / "golden" / "tta" / "functional.json").read_text())
+def functional():
+    """The numbers of single functions."""
+    return golden("functional")
 
 
 class TinyNet(nn.Module):

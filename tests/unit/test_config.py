@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from earshot import checks
+from earshot import checks, plugins
 from earshot.config import ConfigError, load
 
 ROOT = Path(__file__).parents[2]
@@ -30,16 +30,16 @@ def change(values, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("experiments.demo.methods", ["tentt"], r"experiments.demo: unknown method 'tentt'; available: audio_assisted, source"),
+        ("experiments.demo.methods", ["tentt"], r"experiments.demo: unknown method 'tentt'; available: aa_affine, "),
         ("experiments.demo.corruptions", ["snoww"], r"unknown corruption 'snoww'; available: bit_error, brightness"),
         ("experiments.demo.backbones", ["resnet"], r"unknown backbone 'resnet'; available: "),
-        ("experiments.demo.datasets", ["ucf"], r"experiments.demo: unknown dataset 'ucf'; available: demo"),
+        ("experiments.demo.datasets", ["ucf"], r"experiments.demo: unknown dataset 'ucf'; available: ave, avmit, demo"),
         ("experiments.demo.severities", [6], r"severities.0: .* less than or equal to 5 \(given: 6\)"),
         ("experiments.demo.seeds", "three", r"experiments.demo.seeds: .*list \(given: 'three'\)"),
-        ("targets", ["dmeo"], r"targets: unknown experiment 'dmeo'; available: demo"),
+        ("targets", ["dmeo"], r"targets: unknown experiment 'dmeo'; available: .*, demo, "),
         ("runtime.torch_threads", "many", r"runtime.torch_threads: .* \(given: 'many'\)"),
         ("runtim", {}, r"runtim: Extra inputs are not permitted"),
-        ("protocol.name", "onlin", r"protocol.name: .*'online' or 'episodic' \(given: 'onlin'\)"),
+        ("protocol.name", "onlin", r"protocol.name: .*'online', 'episodic', .*\(given: 'onlin'\)"),
         ("experiments.demo.audio_model", "ast", r"unknown audio model 'ast'; available: demo_tagger"),
         ("experiments.demo.corruptions", ["clean"], r"the clean condition is asked for by `clean: true`"),
         ("experiments.demo.corruptions", ["sound_wind"], r"ask for it by `sound: {corruption: sound_wind, severity: 5}`"),
@@ -53,7 +53,7 @@ def change(values, path, value):
         ("corruption.shards", 0, r"corruption.shards: .* \(given: 0\)"),
         ("backbones", {}, r"backbone 'tanet_small' has no weights for dataset 'demo': .* `scratch` .*fit: none \| head"),
         ("backbones.tanet_small.weights", "imagenet", r"`weights` is `random`, `scratch`, or a section"),
-        ("backbones.tanet_small.weights", {"checkpoint": "k400"}, r"unknown checkpoint 'k400'; available: none"),
+        ("backbones.tanet_small.weights", {"checkpoint": "k400"}, r"unknown checkpoint 'k400'; available: clip_b16"),
         ("backbones.tanet_small.weights", {"random": True, "fit": "all"}, r"takes neither a checkpoint nor training"),
         ("backbones.tanet_small.weights", {"fit": "head"}, r"without a checkpoint there is nothing to keep"),
         (
@@ -61,11 +61,17 @@ def change(values, path, value):
             {"fit": "all", "statistics": {"mean": "m", "var": "v"}},
             r"they need one that is not trained on",
         ),
-        ("backbones.tanet_small.weights_of", {"ucf": "random"}, r"weights_of: unknown dataset 'ucf'; available: demo"),
+        (
+            "backbones.tanet_small.weights_of",
+            {"ucf": "random"},
+            r"weights_of: unknown dataset 'ucf'; available: ave, avmit, demo",
+        ),
         ("checkpoints", {"a": {}}, r"exactly one of path, url, hub, torchvision; given: none"),
         ("checkpoints", {"a": {"path": "x", "hub": "y/z"}}, r"exactly one of .*; given: path, hub"),
         ("checkpoints", {"a": {"url": "https://a.example/w"}}, r"a checkpoint from a URL needs its `sha256`"),
         ("protocol.view_sampling", "even", r"protocol.view_sampling: .*'uniform_equidist'"),
+        ("protocol", {"name": "episodic", "batch": 4}, r"`episodic` starts every clip afresh: it cannot take batches of 4"),
+        ("compute.precision", "fp8", r"compute.precision: .*'fp32', 'tf32' or 'bf16'"),
         ("label_maps", {}, r"no label map from audio model 'demo_tagger' to dataset 'demo'"),
     ],
 )
@@ -76,8 +82,8 @@ def test_a_mistake_is_named_with_the_way_out(values, path, value, message):
 
 
 def test_a_wrong_override_lists_the_legal_ones(values):
-    values["methods"] = {"slow": {"plugin": "tent", "hyper": {"learning_rate": 1}}}
-    with pytest.raises(ConfigError, match=r"methods.slow.hyper: learning_rate.*Legal keys: lr, steps, input"):
+    values["methods"] |= {"slow": {"plugin": "tent", "hyper": {"learning_rate": 1}}}
+    with pytest.raises(ConfigError, match=r"methods.slow.hyper: learning_rate.*Legal keys: optimizer, lr, steps"):
         checks.check(load(values))
 
 
@@ -96,6 +102,34 @@ def test_an_experiment_expands_into_cells_and_runs(values):
     runs = config.runs("demo")
     assert len(runs) == 4 * 3
     assert len({(run.variant, run.seed) for run in runs}) == len(runs)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "cells", "streamed"),
+    [
+        ("continual", [("continual", 3), ("continual", 5)], [("rain", 5), ("gauss", 5), ("clean", 0)]),
+        ("mixed", [("clean", 0), ("mixed", 3), ("mixed", 5)], [("rain", 5), ("gauss", 5)]),
+        ("two_pass", [("clean", 0), ("rain", 3), ("rain", 5), ("gauss", 3), ("gauss", 5)], [("gauss", 5)]),
+    ],
+)
+def test_a_protocol_decides_what_one_job_streams(values, protocol, cells, streamed):
+    changed = {"corruptions": ["rain", "gauss"], "severities": [3, 5], "protocol": {"name": protocol}}
+    values["experiments"]["demo"].update(changed)
+    config = load(values)
+    found = list(config.cells("demo"))
+    assert [(cell.corruption, cell.severity) for cell in found] == cells
+    assert config.conditions(found[-1]) == streamed
+    assert config.protocol_of("demo").clips_at_once == (12 if protocol == "two_pass" else 1)
+
+
+def test_the_papers_tables_are_ready(values):
+    config = load(values)
+    for name in ("ucf101_c", "kinetics_sounds_c", "ave_c", "avmit_c"):
+        assert len(list(config.cells(name))) == 5 * 13
+        assert set(config.experiments[name].methods) == set(plugins.available("methods"))
+    groups = config.experiments["ucf101_c"].class_groups
+    assert {name: len(set(classes)) for name, classes in groups.items()} == {"audible": 51, "silent": 50}
+    assert not set(groups["audible"]) & set(groups["silent"])
 
 
 def test_splits_are_corrupted_only_where_someone_needs_them(values):

@@ -1,12 +1,16 @@
-"""The documentation of corruptions and backbones says what their files say."""
+"""The documentation of corruptions, backbones and methods says what their files say."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
+import yaml
 
 from earshot import label_spaces, plugins, training
+from earshot.config import Protocol
 
+METHODS = Path(__file__).parents[2] / "docs" / "adaptation.md"
 BACKBONES = Path(__file__).parents[2] / "docs" / "backbones.md"
 PAGE = Path(__file__).parents[2] / "docs" / "corruptions.md"
 
@@ -56,3 +60,31 @@ def test_every_setting_of_training_and_every_label_space_is_listed():
         value = str(field.default).lower() if isinstance(field.default, bool) else field.default
         assert f"`{name}: {value}`" in page
     assert all(f"`{name}`" in page for name in label_spaces.available())
+
+
+@pytest.mark.parametrize("name", plugins.available("methods"))
+def test_every_method_is_listed_with_how_it_works_and_its_knobs(name):
+    module, lines = plugins.load("methods", name), METHODS.read_text(encoding="utf-8").splitlines()
+    works = (module.PREDICTS, _said(module.BATCHED), _said(module.TWO_PASS), ", ".join(module.NEEDS) or "nothing")
+    assert any(line.startswith(f"| `{name}` |") and line.endswith(f"| {' | '.join(works)} |") for line in lines)
+    knobs = ", ".join(f"`{key}: {_value(field.default)}`" for key, field in module.Hyper.model_fields.items())
+    (line,) = [line for line in lines if line.startswith(f"| `{name}` | {knobs or 'none'} |")]
+    for backbone, settings in getattr(module, "FOR_BACKBONE", {}).items():
+        assert f"{backbone}: " + ", ".join(f"`{key}: {value}`" for key, value in settings.items()) in line
+
+
+def _said(flag):
+    return "yes" if flag else "no"
+
+
+def _value(default):
+    return "null" if default is None else str(default).lower() if isinstance(default, bool) else default
+
+
+def test_every_experiment_and_protocol_is_listed():
+    page = METHODS.read_text(encoding="utf-8")
+    experiments = yaml.safe_load((METHODS.parents[1] / "config.yaml").read_text(encoding="utf-8"))["experiments"]
+    for name in experiments:
+        assert f"`{name}`" in page or f"`{name.rpartition('_')[0]}_1`" in page
+    for name in get_args(Protocol.model_fields["name"].annotation):
+        assert f"| `{name}` |" in page

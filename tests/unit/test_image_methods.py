@@ -11,7 +11,7 @@ from earshot import importance, media, plugins, weights
 from earshot.adaptation import BATCH_NORMS, Clip, Context, NotApplicable, evaluate, layers_where
 from earshot.files import sha256_of_file
 from earshot.methods import _augment, cotta, eata, lame, read, rotta, sar
-from earshot.methods._entropy import affine_parameters, normalise_by_batch
+from earshot.methods._entropy import affine_parameters, entropy, normalise_by_batch
 from earshot.methods._memory import Memory
 from helpers import moving_square
 
@@ -161,6 +161,15 @@ def test_eata_skips_what_is_uncertain_and_what_it_has_seen(small):
     assert [outcome.steps for outcome in method.adapt(clips)] == [0, 0]  # the same again
 
 
+def test_eata_compares_with_a_moving_average(small):
+    method = method_of("eata", *small["clip_linear"], {"memory": 0.75, "redundancy": 0.5})
+    first, second = torch.tensor([[0.9, 0.1, 0, 0, 0]]), torch.tensor([[0, 0.1, 0.9, 0, 0]])
+    assert method._kept(first, torch.tensor([True])).tolist() == [True]
+    assert method._kept(torch.cat([first, second]), torch.tensor([True, True])).tolist() == [False, True]
+    torch.testing.assert_close(method.mean, 0.75 * first[0] + 0.25 * second[0])
+    assert method._kept(second, torch.tensor([False])).tolist() == [False]
+
+
 def test_eata_is_held_back_by_importance(small):
     module, model = small["clip_linear"]
     names = list(affine_parameters(copy.deepcopy(model)))
@@ -218,7 +227,7 @@ def test_importance_says_what_it_is_of(tmp_path, capsys):
             out=str(path),
         )  # fmt: skip
         out[threads, most, seed] = weights.facts_of(path)
-    assert "left out of the importance: 3" in capsys.readouterr().out
+    assert "left out: 3" in capsys.readouterr().out
     assert (tmp_path / "1-2000-0.safetensors").read_bytes() == (tmp_path / "2-2000-0.safetensors").read_bytes()
     facts = out[1, 2000, 0]
     assert (facts["clips"], facts["batch"], facts["weights"]) == (5, 2, sha256_of_file(source))
@@ -243,6 +252,20 @@ def test_sar_leaves_the_last_stage_alone_and_recovers(small):
     now = method.model.state_dict()
     assert all(torch.equal(now[name], tensor) for name, tensor in state.items())
     assert method.average is None and not method.optimizer.state
+
+
+def test_sar_filters_again_where_the_gradient_points_to(small, monkeypatch):
+    module, model = small["clip_linear"]
+    calls = []
+
+    def entropy_that_rises(logits):
+        calls.append(len(logits))
+        return entropy(logits) + (torch.tensor([9.0, 0.0]) if len(calls) == 2 else 0)
+
+    monkeypatch.setattr(sar, "entropy", entropy_that_rises)
+    outcomes = method_of("sar", module, model, {"margin": 2}).adapt(clips_for(module, 2))
+    assert [(outcome.steps, outcome.stop) for outcome in outcomes] == [(0, "filtered"), (1, "")]
+    assert float(outcomes[0].loss_last) < 2
 
 
 def test_cotta_forgets_everything_at_probability_one(small):
@@ -282,7 +305,12 @@ def test_symmetric_cross_entropy_is_entropy_where_both_agree():
     logits = torch.randn(3, 4)
     expected = torch.distributions.Categorical(logits=logits).entropy()
     torch.testing.assert_close(cotta.symmetric_cross_entropy(logits, logits), expected)
-    assert torch.all(cotta.symmetric_cross_entropy(logits, logits.roll(1, 0)) > expected.min())
+    other = logits.roll(1, 0)
+    forth = cotta.symmetric_cross_entropy(logits, other)
+    torch.testing.assert_close(forth, cotta.symmetric_cross_entropy(other, logits))
+    torch.testing.assert_close(
+        2 * forth[0], -logits[0].softmax(0) @ other[0].log_softmax(0) - other[0].softmax(0) @ logits[0].log_softmax(0)
+    )
 
 
 @pytest.mark.parametrize("backbone", ["tanet_small", "clip_linear"])
@@ -322,6 +350,9 @@ def test_rotta_in_passes_is_rotta_at_once_without_batch_norm(small, monkeypatch)
         found.append(
             (float(outcomes[-1].loss_first), {n: p.grad for n, p in method.student.named_parameters() if p.requires_grad})
         )
+    uncertain = [float(entropy(evaluate(model, clip.evaluation))) for clip in clips]  # student and teacher agree at first
+    by_hand = sum(rotta.timeliness(age / 25) * value for age, value in zip((5, 4, 3, 2, 1), uncertain, strict=True)) / 5
+    assert found[0][0] == pytest.approx(by_hand, rel=1e-4)
     for loss, gradients in found[1:]:
         assert loss == pytest.approx(found[0][0], rel=1e-5)
         for name, gradient in gradients.items():
@@ -347,6 +378,10 @@ def test_memory_holds_its_capacity_and_every_class():
         memory.add(number, number % 10, 0.5)
     assert len(memory.items()) == 4
     assert max(len(items) for items in memory.of_class) == 1
+    tied = Memory(1, 2, weight_of_age=0)
+    tied.add("old", 0, 0.5)
+    tied.add("new", 0, 0.5)
+    assert [item.what for item in tied.items()] == ["old"]
     assert Memory(4, 1)._badness(memory.items()[0]) > 0
 
 
@@ -377,10 +412,11 @@ BLOCKS = {
 }
 
 
+@pytest.mark.parametrize("last_stage", [True, False])
 @pytest.mark.parametrize("backbone", BLOCKS)
-def test_read_adapts_queries_keys_and_values_of_the_last_block(backbone):
+def test_read_adapts_queries_keys_and_values_of_the_last_block(backbone, last_stage):
     module, model = built(backbone)
-    read.trainable(model, module.last_stage(model))
+    read.trainable(model, module.last_stage(model) if last_stage else [])
     path, projections = BLOCKS[backbone]
     found = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert {name.rpartition(".")[0] for name in found} == {f"{path}.{projection}" for projection in projections}

@@ -9,7 +9,7 @@ import yaml
 from checkout import Checkout
 from safetensors.torch import load_file
 
-from earshot import contracts, media, tables, weights
+from earshot import contracts, media, plugins, tables, weights
 
 
 def test_everything_is_made(finished):
@@ -144,6 +144,33 @@ def test_a_new_seed_computes_only_itself(finished, tmp_path):
     assert len(after) - len(before) == 4 * 2  # four methods, predictions and timings
     seeds = {row["seed"] for row in contracts.read(copy.folder / target, contracts.PREDICTIONS)}
     assert seeds == {0, 1, 2}
+
+
+def test_every_method_and_every_protocol(finished, tmp_path):
+    """All methods in one cell, and streams over several corruptions, from what the finished run made."""
+    copy = copy_of(finished, tmp_path / "copy")
+    cell = "results/predictions/{}/demo/{}-5/tanet_small.parquet".format
+    names = ("continual", "mixed", "two_pass")
+    copy.run(cell("all_methods", "gauss"), *(f"results/metrics/{name}.parquet" for name in names))
+    rows = contracts.read(copy.folder / cell("all_methods", "gauss"), contracts.PREDICTIONS)
+    assert {row["method"] for row in rows if row["available"]} == set(plugins.available("methods"))
+    continual = contracts.read(copy.folder / cell("continual", "continual"), contracts.PREDICTIONS)
+    one = [row for row in continual if row["method"] == "vitta"]
+    seen = [(row["corruption"], row["severity"]) for row in one]
+    assert list(dict.fromkeys(seen)) == [("gauss", 5), ("contrast", 5), ("h265_abr", 5), ("clean", 0)]
+    assert [row["position"] for row in one] == list(range(len(one)))
+    online = contracts.read(copy.folder / cell("demo", "gauss"), contracts.PREDICTIONS)
+    source = {row["clip_id"]: row["logits"] for row in online if row["method"] == "source" and row["seed"] == 0}
+    kept = [row for row in continual if row["method"] == "source" and row["corruption"] == "gauss"]
+    assert {row["clip_id"]: row["logits"] for row in kept} == source  # which keeps nothing from clip to clip
+    mixed = contracts.read(copy.folder / cell("mixed", "mixed"), contracts.PREDICTIONS)
+    clips = [row["clip_id"] for row in mixed if row["method"] == "source"]
+    assert sorted(clips) == sorted(source)
+    assert {row["corruption"] for row in mixed} == {"gauss", "contrast", "h265_abr"}
+    metrics = contracts.read(copy.folder / "results/metrics/continual.parquet", contracts.METRICS)
+    assert {row["corruption"] for row in metrics} == {"gauss", "contrast", "h265_abr", "clean", "mean"}
+    facts = contracts.facts_of(copy.folder / cell("two_pass", "gauss"))
+    assert facts["protocol"]["name"] == "two_pass"
 
 
 def copy_of(finished, folder):
@@ -286,7 +313,7 @@ def _write_training_clips(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"methods": ["tentt"]}, "unknown method 'tentt'; available: audio_assisted, source, tent, vitta"),
+        ({"methods": ["tentt"]}, "unknown method 'tentt'; available: aa_affine, aa_cycle_only, "),
         ({"seeds": "all"}, "experiments.demo.seeds"),
         ({"corruptions": ["snoww"]}, "unknown corruption 'snoww'; available: bit_error, brightness, clean, contrast"),
     ],

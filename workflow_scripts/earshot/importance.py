@@ -5,8 +5,7 @@ of the cross-entropy, in nats, to the model's own predictions. It depends on the
 batch, the smaller the gradient of its mean.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from earshot import contracts, weights
-from earshot.errors import MediaError
 from earshot.files import fingerprint, sha256_of_file
 from earshot.frames import Frames
-from earshot.loading import ClipLoader, FrameCache, Sampling, prefetched
+from earshot.loading import ClipLoader, FrameCache, Sampling, evaluation_batches
 from earshot.methods._entropy import affine_parameters, normalise_by_batch
 from earshot.randomness import numpy_generator
 
@@ -59,22 +57,7 @@ def compute(
     loader = ClipLoader(weights.spec_of(**backbone), Frames(Path(root)), FrameCache(0), device, Sampling(**sampling))
     rows = [row for row in contracts.read(clips, contracts.CLIPS) if row["split"] == "train" and row["available"]]
     chosen = [rows[index] for index in numpy_generator("importance", seed).permutation(len(rows))[:most]]
-    found, seen = average(model, _batches(loader, chosen, batch, runtime["loading_threads"]))
+    found, seen = average(model, evaluation_batches(loader, chosen, batch, runtime["loading_threads"]))
     listed = fingerprint([(row["clip_id"], row["sha256"]) for row in chosen])
     facts = {"clips": seen, "batch": batch, "seed": seed, "sampling": loader.style, **sampling, "clips_digest": listed}
     weights.save(out, found, {**facts, "weights": sha256_of_file(weights_path)})
-
-
-def _batches(loader: ClipLoader, rows: Sequence[dict[str, Any]], size: int, threads: int) -> Iterator[Tensor]:
-    held = []
-    loads = (partial(loader.evaluation, row) for row in rows)
-    for row, clip in zip(rows, prefetched(loads, threads), strict=True):
-        if isinstance(clip, MediaError):
-            print(f"left out of the importance: {row['clip_id']}: {clip}")
-        else:
-            held.append(clip)
-        if len(held) == size:
-            yield torch.cat(held)
-            held = []
-    if held:
-        yield torch.cat(held)

@@ -191,3 +191,19 @@ class ClipLoader:
 
     def _normalised(self, views: Tensor) -> Tensor:
         return transforms.normalise(views.to(self.device), self.spec.mean, self.spec.std)
+
+
+def evaluation_batches(loader: ClipLoader, rows: Sequence[Mapping[str, Any]], size: int, threads: int) -> Iterator[Tensor]:
+    """Batches (B, 3, T, H, W) of the evaluation clips of rows; a clip that cannot be read is named in the log and left out."""
+    held: list[Tensor] = []
+    loads = (partial(loader.evaluation, row) for row in rows)
+    for row, clip in zip(rows, prefetched(loads, threads), strict=True):
+        if isinstance(clip, MediaError):
+            print(f"left out: {row['clip_id']}: {clip}")
+        else:
+            held.append(clip)
+        if len(held) == size:
+            yield torch.cat(held)
+            held = []
+    if held:
+        yield torch.cat(held)

@@ -4,8 +4,7 @@ Source: ViTTA (Lin et al., CVPR 2023), section 3.1; our spec, `tta.md` section 2
 the variances of batches, not the pooled one, so it depends on the batch size, which is stored.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -16,10 +15,9 @@ from torch import Tensor, nn
 
 from earshot import contracts, plugins, published_statistics, weights
 from earshot.adaptation import Moments
-from earshot.errors import MediaError
 from earshot.files import fingerprint, sha256_of_file
 from earshot.frames import Frames
-from earshot.loading import ClipLoader, FrameCache, Sampling, prefetched
+from earshot.loading import ClipLoader, FrameCache, Sampling, evaluation_batches
 from earshot.moments import recorded
 
 
@@ -57,7 +55,9 @@ def compute(
     model = weights.load_backbone(weights_path, **backbone, classes=names, device=device)
     loader = ClipLoader(spec, Frames(Path(root)), FrameCache(0), device, Sampling(**sampling))
     rows = [r for r in contracts.read(clips, contracts.CLIPS) if r["split"] == "train" and r["available"]]
-    found, seen = average(model, module.candidate_layers(model), _batches(loader, rows, batch, runtime["loading_threads"]))
+    found, seen = average(
+        model, module.candidate_layers(model), evaluation_batches(loader, rows, batch, runtime["loading_threads"])
+    )
     listed = fingerprint([(row["clip_id"], row["sha256"]) for row in rows])
     how = {"clips": seen, "batch": batch, "frames": spec.frames, "size": spec.size, "sampling": loader.style, **sampling}
     _write(found, module, model, {**how, "weights": sha256_of_file(weights_path), "clips_digest": listed}, out)
@@ -76,21 +76,6 @@ def import_published(mean: str, var: str, backbone: Mapping[str, Any], classes: 
 def _write(found: Mapping[str, Moments], module: ModuleType, model: nn.Module, facts: Mapping[str, Any], out: str) -> None:
     tensors = {f"{name}.{kind}": t for name, pair in found.items() for kind, t in zip(("mean", "var"), pair, strict=True)}
     weights.save(out, tensors, {**facts, "layers": list(found), "aligned": module.aligned_layers(model)})
-
-
-def _batches(loader: ClipLoader, rows: Sequence[dict[str, Any]], size: int, threads: int) -> Iterator[Tensor]:
-    held = []
-    loads = (partial(loader.evaluation, row) for row in rows)
-    for row, clip in zip(rows, prefetched(loads, threads), strict=True):
-        if isinstance(clip, MediaError):
-            print(f"left out of the statistics: {row['clip_id']}: {clip}")
-        else:
-            held.append(clip)
-        if len(held) == size:
-            yield torch.cat(held)
-            held = []
-    if held:
-        yield torch.cat(held)
 
 
 def load_aligned(path: str | Path, device: str) -> dict[str, Moments]:

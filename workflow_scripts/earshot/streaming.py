@@ -86,7 +86,6 @@ class Cell:
     def __init__(self, inputs: CellInputs) -> None:
         self.inputs = inputs
         weights.use_threads(inputs.runtime["torch_threads"])
-        weights.use_precision(inputs.precision)
         self.device = weights.pick_device(inputs.runtime["device"])
         self.names = [row["name"] for row in contracts.read(inputs.classes, contracts.CLASSES)]
         self.spec = weights.spec_of(**inputs.backbone)
@@ -124,7 +123,7 @@ class Cell:
         if self._model is None:
             given = self.inputs.backbone
             model: Any = weights.load_backbone(self.inputs.weights, **given, classes=self.names, device=self.device)
-            model.precision = self.inputs.precision
+            weights.compute_in(model, self.inputs.precision, self.device)
             self._model = model
         return self._model
 

@@ -37,9 +37,17 @@ def use_threads(threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def use_precision(precision: str) -> None:
-    """Let CUDA round products of float32 to TF32, or not; on CPUs this changes nothing."""
+def compute_in(model: Any, precision: str, device: str) -> None:
+    """Let a backbone compute in fp32, tf32 or bf16; raises ValueError where torch gets that wrong.
+
+    On CUDA, fp32 means that products are not rounded to TF32.
+    """
+    if precision == "bf16" and device == "cpu" and any(isinstance(layer, nn.Conv3d) for layer in model.modules()):
+        raise ValueError(
+            "`compute: {precision: bf16}`: torch's gradients of 3-D convolutions in bfloat16 are garbage on CPUs; use fp32"
+        )
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    model.precision = precision
 
 
 def save(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
