@@ -15,7 +15,7 @@ import torch
 
 def main(backbone: str = "tanet_small", clips: str = "12") -> None:
     from earshot import plugins
-    from earshot.adaptation import Clip, Context, Evidence
+    from earshot.adaptation import Clip, Context, Evidence, NotApplicable
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     module = plugins.load("backbones", backbone)
@@ -27,15 +27,19 @@ def main(backbone: str = "tanet_small", clips: str = "12") -> None:
         layers = module.aligned_layers(model)
         widths = {layer: model.get_submodule(layer).weight.numel() for layer in layers}
         moments = {layer: (torch.zeros(n, device=device), torch.ones(n, device=device)) for layer, n in widths.items()}
-        context = Context(moments, torch.eye(n_classes, device=device))
+        context = Context(moments, torch.eye(n_classes), last_stage=module.last_stage(model), mean=spec.mean, std=spec.std)
         method_module = plugins.load("methods", name)
-        method = method_module.Method(model, method_module.Hyper(), context)
+        try:
+            method = method_module.Method(model, method_module.Hyper(), context)
+        except NotApplicable as error:
+            print(f"{name:16s} does not apply: {error}")
+            continue
         views = torch.randn(2, 3, spec.frames, spec.size, spec.size, device=device)
-        clip = Clip(views, views[:1], Evidence(torch.randn(n_classes, device=device), heard=True))
+        clip = Clip(views, views[:1], Evidence(torch.randn(n_classes), heard=True))
         taken = []
         for _ in range(int(clips) + 2):
             start = time.perf_counter()
-            method.adapt(clip)
+            method.adapt([clip])
             if device == "cuda":
                 torch.cuda.synchronize()
             taken.append(time.perf_counter() - start)

@@ -239,9 +239,7 @@ class Ours:
 
 def settle(kind: str, ours: bool) -> None:
     """The settings of torch under which a side runs: the workflow asks for deterministic kernels."""
-    from earshot import weights
-
-    weights.use_precision(kind)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = kind != "fp32"
     torch.use_deterministic_algorithms(ours, warn_only=True)
 
 
