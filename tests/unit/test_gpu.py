@@ -1,10 +1,13 @@
 """What runs differently on CUDA: training in bfloat16, going on from a file, the temporal mix. Skips where there is none."""
 
+import copy
+
 import pytest
 import torch
 from test_training import FAST, dataset, kill_after, train, values
 
-from earshot import training
+from earshot import plugins, training
+from earshot.adaptation import Clip, Context
 from earshot.backbones._tanet import TemporalAdaptiveModule
 
 __all__ = ["dataset"]
@@ -23,6 +26,24 @@ def test_training_on_cuda_goes_on_to_the_same_bytes(dataset, tmp_path, monkeypat
     train(dataset, tmp_path / "killed", fit=fit, device="cuda")
     assert (tmp_path / "whole/w.safetensors").read_bytes() == (tmp_path / "killed/w.safetensors").read_bytes()
     assert training.Hyper(**FAST).amp
+
+
+def test_a_captured_pass_adapts_as_an_eager_one():
+    """Three clips of ViTTA with the pass over the views replayed from a CUDA graph."""
+    module, vitta = plugins.load("backbones", "tanet_small"), plugins.load("methods", "vitta")
+    torch.manual_seed(0)
+    model = module.build(5, module.Options()).cuda().eval()
+    widths = {name: len(model.get_submodule(name).weight) for name in module.aligned_layers(model)}
+    statistics = {name: (torch.zeros(width).cuda(), torch.ones(width).cuda()) for name, width in widths.items()}
+    answers = []
+    for captured in (False, True):
+        hyper, context = vitta.Hyper(lr=1e-3, adapt_dropout="off"), Context(statistics, cuda_graphs=captured)
+        method, generator = vitta.Method(copy.deepcopy(model), hyper, context), torch.Generator("cuda").manual_seed(1)
+        for _ in range(3):
+            views = torch.randn(2, 3, 8, 64, 64, device="cuda", generator=generator)
+            (outcome,) = method.adapt([Clip(views, views[:1])])
+        answers.append(outcome.logits)
+    torch.testing.assert_close(*answers, rtol=1e-3, atol=1e-4)
 
 
 def test_the_temporal_mix_takes_halves():

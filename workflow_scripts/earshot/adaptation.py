@@ -51,7 +51,7 @@ class Context:
     each affine parameter to its Fisher information on them; `label_map` (A, K) holds weights in [0, 1] from audio classes to
     video classes; `last_stage` names the modules of the backbone's last stage, `mean` and `std` its pixels by channel.
     `episodic` says that every clip starts afresh, `two_pass` that the whole list is adapted to before it is predicted, and
-    `clips` how many there are.
+    `clips` how many there are; `cuda_graphs` that the views' pass, forward and backward, is captured once and replayed.
     """
 
     statistics: Mapping[str, Moments] = field(default_factory=dict)
@@ -61,6 +61,7 @@ class Context:
     clips: int = 0
     importance: Mapping[str, Tensor] = field(default_factory=dict)
     last_stage: Sequence[str] = ()
+    cuda_graphs: bool = False
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 

@@ -253,6 +253,7 @@ class Compute(_Section):
     precision: Literal["fp32", "tf32", "bf16"] = Field(
         "fp32", description="of the encoder; bf16: autocast, with losses and statistics in fp32; tf32: on CUDA only"
     )
+    cuda_graphs: bool = Field(False, description="replay the pass over the views from a CUDA graph (vitta, audio_assisted)")
 
 
 class SoundCondition(_Section):

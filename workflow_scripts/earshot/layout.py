@@ -317,7 +317,7 @@ class Layout:
             "split": split,
             "protocol": self.protocol(wildcards),
             "batch": self.config.protocol_of(wildcards.experiment).clips_at_once,
-            "precision": self.config.compute.precision,
+            "compute": self.config.compute.model_dump(),
             "runtime": self.runtime,
             "parts": f"{self.results}/parts",
         }

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from earshot.adaptation import Moments
 
@@ -42,7 +43,7 @@ def _is_frozen_batch_norm(layer: nn.Module) -> bool:
 def _of_batch_norm(layer: Any, x: Tensor) -> Moments:
     # A frozen BatchNorm is an affine map, so its output's moments follow from its input's. Its output must not be kept
     # for the backward pass: the in-place ReLU behind it would overwrite it.
-    var, mean = torch.var_mean(x.float(), dim=_all_but(1, x.dim()), correction=0)
+    var, mean = _VarMean.apply(x, _all_but(1, x.dim()))
     scale = layer.weight / torch.sqrt(layer.running_var + layer.eps)
     return scale * (mean - layer.running_mean) + layer.bias, scale.square() * var
 
@@ -55,3 +56,29 @@ def _of(layer: nn.Module, output: Tensor) -> Moments:
 
 def _all_but(channel: int, dims: int) -> list[int]:
     return [dim for dim in range(dims) if dim != channel]
+
+
+class _VarMean(torch.autograd.Function):
+    """Population variance and mean (D,) over `dims`, in float32.
+
+    On CPUs torch's own takes twenty times as long as a sum, and its backward pass goes over the volume three times.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
+        whole = x.float()
+        if x.is_cuda:
+            var, mean = torch.var_mean(whole, dims, correction=0, keepdim=True)
+        else:
+            mean = whole.mean(dims, keepdim=True)
+            var = (whole - mean).square_().mean(dims, keepdim=True)
+        ctx.save_for_backward(x, mean)
+        return var.flatten(), mean.flatten()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_var: Tensor, of_mean: Tensor) -> tuple[Tensor, None]:
+        x, mean = ctx.saved_tensors
+        n = x.numel() // mean.numel()
+        slope = 2 / n * of_var.view_as(mean)
+        return torch.addcmul(of_mean.view_as(mean) / n - slope * mean, x, slope).to(x.dtype), None

@@ -48,7 +48,7 @@ class CellInputs:
     split: str
     protocol: dict[str, Any]
     batch: int
-    precision: str
+    compute: dict[str, Any]
     runtime: dict[str, Any]
     parts: str
     codes: dict[str, str] = field(default_factory=dict)  # digest of the code of each method plug-in
@@ -104,7 +104,7 @@ class Cell:
             "contract": contracts.VERSION, "code": inputs.codes[plugin], "plugin": plugin, "hyper": hyper.model_dump(),
             "seed": seed, "protocol": inputs.protocol, "dataset": inputs.dataset, "corruption": inputs.corruption,
             "clips": self.digest, "classes": self.names, "weights": self._checksum(inputs.weights),
-            "backbone": inputs.backbone, "batch": inputs.batch, "precision": inputs.precision,
+            "backbone": inputs.backbone, "batch": inputs.batch, "compute": inputs.compute,
             "threads": inputs.runtime["torch_threads"], "device": self.device.split(":")[0],
         }  # fmt: skip
         needs = plugins.load("methods", plugin).NEEDS
@@ -123,7 +123,7 @@ class Cell:
         if self._model is None:
             given = self.inputs.backbone
             model: Any = weights.load_backbone(self.inputs.weights, **given, classes=self.names, device=self.device)
-            weights.compute_in(model, self.inputs.precision, self.device)
+            weights.compute_in(model, self.inputs.compute["precision"], self.device)
             self._model = model
         return self._model
 
@@ -149,6 +149,7 @@ class Cell:
                 clips=sum(row["available"] for _, row in self._plan(0)),
                 importance=load_file(inputs.importance, device=self.device) if inputs.importance else {},
                 last_stage=tuple(module.last_stage(self.model())),
+                cuda_graphs=inputs.compute["cuda_graphs"] and self.device.startswith("cuda"),
                 mean=self.spec.mean,
                 std=self.spec.std,
             )

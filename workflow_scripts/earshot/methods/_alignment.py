@@ -4,8 +4,8 @@ Source: Lin et al., "Video Test-Time Adaptation for Action Recognition", CVPR 20
 2.4 to 2.7.
 """
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, Field
@@ -48,7 +48,9 @@ class Alignment:
     def __init__(self, model: nn.Module, hyper: AlignmentHyper, context: Context) -> None:
         if not context.statistics:
             raise ValueError("statistics alignment needs source statistics of at least one layer; none were given")
-        self.model, self.source, self.distance = model, context.statistics, hyper.distance
+        self.source, self.distance = context.statistics, hyper.distance
+        self.model: Any = Observed(model, list(self.source))
+        self.captured = not context.cuda_graphs  # or still to be
         self.rho = 1.0 if context.episodic else hyper.rho  # where every clip starts afresh, its own moments are all there is
         self.committed: Mapping[str, Moments] | None = None
         if hyper.ema_init == "zero":
@@ -58,10 +60,12 @@ class Alignment:
 
     def forward(self, views: Tensor) -> tuple[Tensor, Targets]:
         """Logits (V, K) of views (V, 3, T, H, W), and the averages blended with this pass's moments, not committed."""
-        with recorded(self.model, list(self.source)) as seen:
-            logits = self.model(views)
+        if not self.captured:
+            self.model, self.captured = torch.cuda.make_graphed_callables(self.model, (views,)), True
+        logits, *moments = self.model(views)
+        seen = dict(zip(self.source, zip(moments[::2], moments[1::2], strict=True), strict=True))
         if self.committed is None:
-            return logits, {name: seen[name] for name in self.source}
+            return logits, seen
         blended = {
             name: (self._blend(seen[name][0], mean), self._blend(seen[name][1], var))
             for name, (mean, var) in self.committed.items()
@@ -78,6 +82,20 @@ class Alignment:
     def commit(self, targets: Targets) -> None:
         """Make blended averages the ones that the next clip starts from."""
         self.committed = {name: (mean.detach(), var.detach()) for name, (mean, var) in targets.items()}
+
+
+class Observed(nn.Module):
+    """A model whose pass also gives the moments of some layers, so that CUDA can capture it whole."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.layers = model, layers
+
+    def forward(self, views: Tensor) -> tuple[Tensor, ...]:
+        """Logits (V, K), then the mean and the variance (D,) of each layer."""
+        with recorded(self.model, self.layers) as seen:
+            logits = self.model(views)
+        return logits, *(moment for name in self.layers for moment in seen[name])
 
 
 def distance(target: Moments, source: Moments, kind: Distance) -> Tensor:
