@@ -4,11 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from earshot import media
 from helpers import cut_in_the_middle, moving_square, tone
 
 SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Most models here are so small that a second thread only waits for the first."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

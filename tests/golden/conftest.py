@@ -11,8 +11,9 @@ from earshot import statistics
 from earshot.backbones import tanet, video_swin
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _two_threads():
+    """Full-size models are worth it."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

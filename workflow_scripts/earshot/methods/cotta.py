@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from earshot.adaptation import Clip, Context, Outcome, logits_of, per_clip, together
 from earshot.methods._augment import augmented
 from earshot.methods._entropy import normalise_by_batch
+from earshot.methods._teacher import follow
 
 PREDICTS = "before"
 NEEDS = ()
@@ -77,10 +78,3 @@ def symmetric_cross_entropy(student: Tensor, teacher: Tensor) -> Tensor:
     forth = (teacher.softmax(-1) * student.log_softmax(-1)).sum(-1)
     back = (student.softmax(-1) * teacher.log_softmax(-1)).sum(-1)
     return -(forth + back) / 2
-
-
-@torch.no_grad()
-def follow(teacher: nn.Module, student: nn.Module, old: float) -> None:
-    """Move the teacher's parameters towards the student's; `old` is the weight of what they were."""
-    for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
-        slow.lerp_(fast, 1 - old)

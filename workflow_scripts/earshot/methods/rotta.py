@@ -24,7 +24,7 @@ from earshot.adaptation import BATCH_NORMS, NOT_APPLICABLE, Clip, Context, Outco
 from earshot.methods._augment import augmented
 from earshot.methods._entropy import affine_parameters, entropy
 from earshot.methods._memory import Item, Memory
-from earshot.methods.cotta import follow
+from earshot.methods._teacher import follow
 
 PREDICTS = "before"
 NEEDS = ()
