@@ -122,6 +122,16 @@ def test_a_protocol_decides_what_one_job_streams(values, protocol, cells, stream
     assert config.protocol_of("demo").clips_at_once == (12 if protocol == "two_pass" else 1)
 
 
+def test_an_experiments_protocol_changes_only_what_it_says(values):
+    values["protocol"] |= {"evaluation_clips": 3, "order": "listed"}
+    values["experiments"]["demo"]["protocol"] = {"name": "two_pass"}
+    protocol = load(values).protocol_of("demo")
+    assert (protocol.name, protocol.evaluation_clips, protocol.order) == ("two_pass", 3, "listed")
+    values["experiments"]["demo"]["protocol"] = {"index_base": 1}
+    with pytest.raises(ConfigError, match=r"experiments.demo.protocol: set `index_base` in the config's `protocol:`"):
+        load(values)
+
+
 def test_the_papers_tables_are_ready(values):
     config = load(values)
     for name in ("ucf101_c", "kinetics_sounds_c", "ave_c", "avmit_c"):

@@ -238,7 +238,7 @@ class Protocol(_Section):
 
 
 class Tuning(_Section):
-    """Choice of hyper-parameters on held-out clips: the candidate of best accuracy over all of `corruptions`."""
+    """Choice of hyper-parameters on held-out clips: the candidate of best accuracy over all of `corruptions`, each a stream."""
 
     corruptions: Pictures = Field(min_length=1)
     severity: Annotated[int, Field(ge=1, le=5)] = 5
@@ -284,7 +284,7 @@ class Experiment(_Section):
     clean: bool = Field(True, description="also adapt to the clean clips, encoded in the same way, as severity 0")
     audio_model: Key | None = None
     sound: SoundCondition | None = Field(None, description="what happens to the sound before it is listened to; none: nothing")
-    protocol: Protocol | None = Field(None, description="overrides the protocol of the whole config")
+    protocol: Protocol | None = Field(None, description="what differs from the protocol of the whole config")
     tune: Tuning | None = None
     class_groups: dict[Key, list[str]] = Field(
         default_factory=dict, description="named groups of classes, by name, whose accuracy is told apart"
@@ -364,6 +364,7 @@ class Config(_Section):
                 _known("dataset", dataset, self.datasets, where)
             for method in experiment.methods:
                 self.method(method, where)
+            self._same_frames(name, where)
             for backbone in experiment.backbones:
                 for dataset in experiment.datasets:
                     self.weights(backbone, dataset, where)
@@ -387,6 +388,15 @@ class Config(_Section):
                 if entry.made_by:
                     _known("dataset", entry.made_by, self.datasets, f"{section}.{name}.made_by")
         return self
+
+    def _same_frames(self, experiment: str, where: str) -> None:
+        """Refuse a protocol that evaluates other frames than source statistics are taken of, which all experiments share."""
+        own = self.protocol_of(experiment)
+        for key in ("evaluation_sampling", "index_base"):
+            if getattr(own, key) != getattr(self.protocol, key):
+                raise ValueError(
+                    f"{where}.protocol: set `{key}` in the config's `protocol:`, which source statistics follow too"
+                )
 
     def method(self, variant: str, where: str = "methods") -> MethodConfig:
         """The variant of that name; a name without an entry means the plug-in of that name with its defaults."""
@@ -429,8 +439,9 @@ class Config(_Section):
             ) from None
 
     def protocol_of(self, experiment: str) -> Protocol:
-        """The protocol that an experiment runs under."""
-        return self.experiments[experiment].protocol or self.protocol
+        """The protocol that an experiment runs under: the whole config's, but for what the experiment says."""
+        own = self.experiments[experiment].protocol
+        return Protocol(**{**self.protocol.model_dump(), **(own.model_dump(exclude_unset=True) if own else {})})
 
     def cells(self, experiment: str) -> Iterator[Cell]:
         """All jobs of an experiment, the clean ones first; one job a severity where all corruptions are one stream."""

@@ -131,12 +131,16 @@ class ClipLoader:
         return cls(spec, frames_of(table, root, partial(transforms.resize_and_crop, spec=spec)), cache, device, how)
 
     def load(self, row: Mapping[str, Any], seed: int, evidence: Evidence | None = None, views: bool = True) -> Clip:
-        """The clip of a row of `clips.parquet`; its views, if it is to have any, depend only on (seed, clip id, view)."""
-        if not views:
-            evaluation = self.evaluation(row)
-            return Clip(evaluation[:0], evaluation, evidence)
+        """The clip of a row of `clips.parquet`; its views depend only on (seed, clip id, view).
+
+        Without `views` none are made, but their frames are read all the same: whether a clip can be read must not depend on the
+        method, and the next one finds them in the cache.
+        """
         middle, spread = self._evaluation_indices(row["frames"]), self._view_indices(row, seed)
         frames, (at_middle, at_spread) = self._frames(row, [middle, spread])
+        if not views:
+            evaluation = self._normalised(self._evaluation(frames, at_middle))
+            return Clip(evaluation[:0], evaluation, evidence)
         base = transforms.view_base(frames, self.spec)
         made = self._views(base, at_spread, "view", seed, row["clip_id"])
         scaled = base if self.spec.crop == "resized" else None

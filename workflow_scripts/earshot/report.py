@@ -438,7 +438,8 @@ def cost_grids(timings: Sequence[str], metrics: Sequence[Row], about: About) -> 
     note = (
         "Times: median over clips. A clip is decoded beside others while earlier ones are adapted to, and faster where its "
         "frames are kept from an earlier method, so the two times need not add up. Updates: mean over clips under corruption. "
-        "Memory: the highest of all runs, of the GPU or else of the whole process. "
+        "Memory: the highest of all runs, of the GPU or else of the whole process with what it "
+        "keeps from earlier methods. "
         "Runs that were reused keep the costs of the job that made them."
     )
     return [Grid("What each method costs", header, rows, note)]

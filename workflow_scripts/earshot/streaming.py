@@ -209,7 +209,8 @@ class Cell:
         readable = [(position, condition, row) for position, (condition, row) in placed if row["available"]]
         arrivals = [self._arrival(module, condition, row, seed) for _, condition, row in readable]
         peak = Peak(self.device)
-        threads = inputs.runtime["loading_threads"]
+        # while CUDA captures a pass, nothing else may ask it for memory
+        threads = 1 if inputs.compute["cuda_graphs"] else inputs.runtime["loading_threads"]
         outcomes = run_stream(module, hyper, self.model(), self.context(), arrivals, inputs.batch, threads)
         predictions, timings = [], []
         for (position, _, row), (outcome, times) in zip(readable, outcomes, strict=True):
@@ -223,8 +224,10 @@ class Cell:
 
     def _arrival(self, module: ModuleType, condition: _Condition, row: Row, seed: int) -> Arrival:
         views = "views" in module.NEEDS
+        # a batch of a mixed stream holds several corruptions, and one of a continual stream does not
+        group = "" if self.inputs.protocol["name"] == "mixed" else f"{row['corruption']}-{row['severity']}"
         load = partial(condition.loader.load, row, seed, self.evidence(row["clip_id"]), views)
-        return Arrival(load, seed_of("adapt", seed, row["clip_id"]) % 2**63)
+        return Arrival(load, seed_of("adapt", seed, row["clip_id"], row["corruption"], row["severity"]) % 2**63, group)
 
 
 def _place(plugin: str, seed: int, position: int, row: Row) -> Row:

@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from earshot.adaptation import DIVERGED, Adapter, Clip, Context, Outcome, evaluate
+from earshot.adaptation import DIVERGED, Clip, Context, Outcome, evaluate
 from earshot.errors import MediaError
 from earshot.loading import prefetched
 from earshot.randomness import numpy_generator
@@ -27,10 +27,11 @@ Result = tuple[Outcome | str, dict[str, float]]  # an outcome or why there is no
 
 @dataclass(frozen=True)
 class Arrival:
-    """One clip of a stream: how to load it, and the seed of what is random while it is adapted to."""
+    """One clip of a stream: how to load it, the seed of what is random meanwhile, and which clips it may share a batch with."""
 
     load: Callable[[], Clip]
     seed: int = 0
+    group: str = ""
 
 
 class _Loaded:
@@ -38,7 +39,7 @@ class _Loaded:
 
     def __init__(self, arrival: Arrival) -> None:
         start = time.perf_counter()
-        self.seed = arrival.seed
+        self.seed, self.group = arrival.seed, arrival.group
         self.clip: Clip | str
         try:
             self.clip = arrival.load()
@@ -56,21 +57,24 @@ class _Led:
 
     def begin(self) -> None:
         """Start from the source weights, with nothing learnt."""
-        self.method: Adapter = self.plugin.Method(copy.deepcopy(self.source), self.hyper, self.context)
+        self.method: Any = self.plugin.Method(copy.deepcopy(self.source), self.hyper, self.context)
 
     def adapt(self, clips: Sequence[Clip]) -> list[Outcome]:
         """Adapt to a batch; where the method's logits are not finite, the source model's take their place."""
         outcomes = self.method.adapt(clips)
         lost = ~torch.stack([outcome.logits.isfinite().all() for outcome in outcomes])
         if bool(lost.any()):
+            diverged = self.method
             self.begin()
-            answers = [self._recovered(o, c) if bad else o for o, c, bad in zip(outcomes, clips, lost.tolist(), strict=True)]
-            return answers
+            if hasattr(diverged, "succeed"):
+                self.method.succeed(diverged)
+            return [self._recovered(o, c) if bad else o for o, c, bad in zip(outcomes, clips, lost.tolist(), strict=True)]
         return outcomes
 
-    def predict(self, clip: Clip) -> Tensor:
-        """Logits (K,) of the model as it is, in evaluation mode."""
-        return evaluate(self.method.model, clip.evaluation)
+    def predict(self, outcome: Outcome, clip: Clip) -> Outcome:
+        """The outcome with logits (K,) of the model as it is, in evaluation mode; of the source if they are not finite."""
+        outcome = replace(outcome, logits=evaluate(self.method.model, clip.evaluation))
+        return outcome if bool(outcome.logits.isfinite().all()) else self._recovered(outcome, clip)
 
     def _recovered(self, outcome: Outcome, clip: Clip) -> Outcome:
         return replace(outcome, logits=evaluate(self.source, clip.evaluation), steps=0, stop=DIVERGED)
@@ -92,19 +96,24 @@ def run_stream(
         for loaded in batches():
             yield from _adapted(led, loaded)
         return
+    start = time.perf_counter()
     if hasattr(led.method, "look"):
         for loaded in batches():
             led.method.look([one.clip for one in loaded if isinstance(one.clip, Clip)])
+    looked = 1e3 * (time.perf_counter() - start) / max(1, len(arrivals))
     first = [result for loaded in batches() for result in _adapted(led, loaded)]
     second = (one for loaded in batches() for one in loaded)
     for (outcome, times), again in zip(first, second, strict=True):
-        yield _predicted(led, outcome, times, again)
+        yield _predicted(led, outcome, {**times, "adapt": times["adapt"] + looked}, again)
 
 
 def _batches(arrivals: Sequence[Arrival], size: int, threads: int) -> Iterator[list[_Loaded]]:
     held: list[_Loaded] = []
     for loaded in prefetched([partial(_Loaded, arrival) for arrival in arrivals], threads):
         assert isinstance(loaded, _Loaded)  # which takes errors in itself
+        if held and held[0].group != loaded.group:
+            yield held
+            held = []
         held.append(loaded)
         if len(held) == size:
             yield held
@@ -138,9 +147,9 @@ def _predicted(led: _Led, outcome: Outcome | str, times: dict[str, float], loade
     if isinstance(outcome, str) or isinstance(loaded.clip, str):
         return outcome if isinstance(outcome, str) else str(loaded.clip), times
     start = time.perf_counter()
-    outcome = _checked(replace(outcome, logits=led.predict(loaded.clip)))
+    answer = _checked(led.predict(outcome, loaded.clip))
     spent = 1e3 * (time.perf_counter() - start)
-    return outcome, {"decode": times["decode"] + loaded.time, "adapt": times["adapt"] + spent}
+    return answer, {"decode": times["decode"] + loaded.time, "adapt": times["adapt"] + spent}
 
 
 def _checked(outcome: Outcome) -> Outcome | str:

@@ -26,7 +26,7 @@ _PREDICTS = {
 }
 _PROTOCOLS = {
     "online": "what is learnt is kept from clip to clip within a corruption",
-    "episodic": "the model is reset before every clip",
+    "episodic": "the model is reset before every clip, so what is learnt after an answer is lost",
     "continual": "what is learnt is kept from clip to clip and from corruption to corruption, clean clips coming last",
     "mixed": "every clip comes under a corruption drawn for it, and what is learnt is kept from clip to clip",
 }
@@ -191,9 +191,21 @@ def accuracy_table(metrics: Sequence[Row], about: About, dataset: str, backbone:
     caption = (
         f"{untrained(backbone)}Top-1 accuracy in percent with 95 % bootstrap intervals over clips. {_counts(rows)} "
         f"{protocol_line(about)} "
-        f"{_moments(about, {row['method'] for row in rows if applies(row)})}{_dashes(rows, about)}"
+        f"{_moments(about, {row['method'] for row in rows if applies(row)})}{_idle(metrics, about, dataset, backbone)}"
+        f"{_dashes(rows, about)}"
     )
     return _wide(f"accuracy-{dataset}-{backbone}", f"Accuracy: {dataset}, {backbone}", caption, rows, about)
+
+
+def _idle(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> str:
+    """Which methods were to adapt and made no update at all."""
+    adapts = {method for method, note in about.methods.items() if note.get("predicts", "none") != "none"}
+    made: dict[str, float] = {}
+    for row in select(metrics, "steps", dataset, backbone):
+        if row["method"] in adapts and math.isfinite(row["value"]):
+            made[row["method"]] = made.get(row["method"], 0.0) + row["value"]
+    idle = [method for method, updates in made.items() if not updates]
+    return f" No update at all was made by {', '.join(idle)}." if idle else ""
 
 
 def gain_table(metrics: Sequence[Row], about: About, dataset: str, backbone: str, reference: str) -> Table | None:
@@ -238,8 +250,9 @@ def diverged_table(metrics: Sequence[Row], about: About, dataset: str, backbone:
     often = {row["method"] for row in rows if row["value"] > 0}
     rows = [row for row in rows if row["method"] in often]
     caption = (
-        "Share of clips in percent on which adaptation diverged: a loss or the logits were not finite, and the source model "
-        f"answered in the method's place. Methods that never diverged are left out. {_counts(rows)} {protocol_line(about)}"
+        "Share of clips in percent on which adaptation diverged: a loss was not finite, and the update before it "
+        "undone, or the logits were not, and the source model answered. Methods that never diverged are left out. "
+        f"{_counts(rows)} {protocol_line(about)}"
     )
     title = f"Diverged: {dataset}, {backbone}"
     return _wide(f"diverged-{dataset}-{backbone}", title, caption, rows, about, lowest=True)

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 from earshot import contracts
+from earshot.adaptation import NotApplicable
 from earshot.streaming import Cell, CellInputs, hyper_of
 from earshot.tuning import trial
 
@@ -23,7 +24,11 @@ def try_all(inputs: CellInputs, methods: Mapping[str, Any], grid: Mapping[str, A
         plugin, given = methods[variant]
         for candidate in candidates(values):
             hyper = hyper_of(plugin, inputs.backbone["plugin"], {**given, **candidate}, f"tune.grid.{variant}")
-            rows = [row for row in cell.run(variant, plugin, hyper, seed)[0] if row["available"]]
+            try:
+                rows = [row for row in cell.run(variant, plugin, hyper, seed)[0] if row["available"]]
+            except NotApplicable as error:
+                print(f"{variant} is not tried: {error}")
+                break
             right = sum(row["prediction"] == row["label"] for row in rows)
             trials.append(trial(variant, json.dumps(candidate, sort_keys=True), right, len(rows)))
     facts = {"split": inputs.split, "corruptions": [inputs.corruption], "dataset": inputs.dataset, "seed": seed}

@@ -1,7 +1,7 @@
 """Choice of hyper-parameters from what was tried on held-out clips under some corruptions.
 
-The held-out clips are of another split than the one that is reported. The candidate with the most clips right over all of
-the corruptions is taken, the first one on a tie.
+The held-out clips are of another split than the one that is reported, and each corruption is a stream of its own. The
+candidate with the largest share of clips right over all of the corruptions is taken, the first one on a tie.
 """
 
 import json

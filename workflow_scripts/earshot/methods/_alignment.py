@@ -64,8 +64,8 @@ class Alignment:
             self.model, self.captured = torch.cuda.make_graphed_callables(self.model, (views,)), True
         logits, *moments = self.model(views)
         seen = dict(zip(self.source, zip(moments[::2], moments[1::2], strict=True), strict=True))
-        if self.committed is None:
-            return logits, seen
+        if self.committed is None:  # copies, since a replayed pass writes its moments where those of the last one were
+            return logits, {name: (mean.clone(), var.clone()) for name, (mean, var) in seen.items()}
         blended = {
             name: (self._blend(seen[name][0], mean), self._blend(seen[name][1], var))
             for name, (mean, var) in self.committed.items()

@@ -28,7 +28,7 @@ class CycleHyper(BaseModel, extra="forbid"):
     @property
     def may_undo(self) -> bool:
         """Whether an update can ever be taken back, so that a snapshot is needed."""
-        return self.n_max > 1 and math.isfinite(self.tau_up)
+        return self.n_max > 1  # a loss that is not finite takes one back whatever `tau_up`
 
 
 def verdict(n: int, losses: list[float], agree: bool, hyper: CycleHyper, finite: bool = True) -> str:

@@ -77,21 +77,26 @@ class Method:
         logits = evaluate(self.model, clip.evaluation)
         if self.hyper.predict_with_audio:
             logits, _ = fused(logits, heard, self.hyper)
-        last = kept or first
+        last, listened_to = kept or first, self._listened_to(heard, target)
         outcome = Outcome(
             logits,
             steps=n,
             stop=stop,
-            heard=heard.q is not None,
-            audio_class=heard.best,
+            heard=listened_to,
+            audio_class=heard.best if listened_to else -1,
             kappa=heard.kappa,
             alpha=target.alpha,
             target_max=target.confidence,
-            loss_first=first.monitored,
-            loss_last=last.monitored,
+            loss_first=first.loss.detach(),
+            loss_last=last.loss.detach(),
             agree=last.agree,
         )
         return [outcome]
+
+    def _listened_to(self, heard: Heard, target: _Target) -> bool:
+        """Whether the sound had a part in the update or the prediction."""
+        speaks = heard.q is not None and (target.alpha > 0 or self.hyper.combine == "mask")
+        return speaks and (target.weight is not None or self.hyper.predict_with_audio)
 
     def _cycle(self, clip: Clip, heard: Heard) -> tuple[int, str, _Pass, _Pass | None, _Target]:
         """Returns kept updates, stop reason, the first pass, the last one at kept parameters, and the pseudo-label."""

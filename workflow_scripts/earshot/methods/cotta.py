@@ -23,7 +23,7 @@ from earshot.methods._teacher import follow
 PREDICTS = "before"
 NEEDS = ()
 BATCHED = True
-TWO_PASS = True
+TWO_PASS = False
 
 
 class Hyper(BaseModel, extra="forbid"):

@@ -49,6 +49,10 @@ class Method:
         share = hyper.share or (0.01 if context.two_pass else 1.0)
         self.left = math.ceil(share * context.clips) if share < 1 else math.inf
 
+    def succeed(self, lost: "Method") -> None:
+        """Go on in the list where a method has diverged."""
+        self.left = lost.left
+
     def adapt(self, clips: Sequence[Clip]) -> list[Outcome]:
         """Move the statistics if this clip is among those adapted to; return the logits (K,)."""
         (clip,) = clips

@@ -22,7 +22,7 @@ from earshot.methods._entropy import affine_parameters, entropy, normalise_by_ba
 PREDICTS = "before"
 NEEDS = ("importance",)
 BATCHED = True
-TWO_PASS = True
+TWO_PASS = False
 
 
 class Hyper(BaseModel, extra="forbid"):
@@ -45,8 +45,11 @@ class Method:
         self.model, self.hyper = normalise_by_batch(model), hyper
         affine = affine_parameters(model)
         self.optimizer = torch.optim.SGD(affine.values(), lr=hyper.lr, momentum=hyper.momentum, nesterov=True)
-        weighed = [name for name in affine if name in context.importance] if hyper.fisher_alpha else []
-        self.held = [(affine[name], affine[name].detach().clone(), context.importance[name]) for name in weighed]
+        weighed = affine if hyper.fisher_alpha and context.importance else {}
+        absent = [name for name in weighed if name not in context.importance]
+        if absent:
+            raise ValueError(f"the importance of {', '.join(absent)} is not known: it was computed for another model")
+        self.held = [(now, now.detach().clone(), context.importance[name]) for name, now in weighed.items()]
         self.mean: Tensor | None = None  # of the probabilities (K,) of kept clips
 
     def adapt(self, clips: Sequence[Clip]) -> list[Outcome]:

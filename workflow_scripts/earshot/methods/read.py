@@ -22,7 +22,7 @@ from earshot.methods._entropy import entropy, normalise_by_batch
 PREDICTS = "after"
 NEEDS = ()
 BATCHED = True
-TWO_PASS = True
+TWO_PASS = False
 _PROJECTIONS = ("qkv", "q_proj", "k_proj", "v_proj", "query", "key", "value")  # what backbones call them
 
 

@@ -29,7 +29,7 @@ from earshot.methods._teacher import follow
 PREDICTS = "before"
 NEEDS = ()
 BATCHED = True
-TWO_PASS = True
+TWO_PASS = False
 
 
 class Hyper(BaseModel, extra="forbid"):
@@ -135,9 +135,11 @@ def _moving(weight: float, *models: nn.Module) -> Iterator[None]:
     layers = [layer for model in models for layer in model.modules() if isinstance(layer, Robust)]
     for layer in layers:
         layer.weight_of_batch = weight
-    yield
-    for layer in layers:
-        layer.weight_of_batch = 0.0
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.weight_of_batch = 0.0
 
 
 def timeliness(age: float) -> float:

@@ -22,7 +22,7 @@ from earshot.methods._entropy import affine_parameters, entropy, normalise_by_ba
 PREDICTS = "before"
 NEEDS = ()
 BATCHED = True
-TWO_PASS = True
+TWO_PASS = False
 FOR_BACKBONE = {  # the rate published for transformers
     backbone: {"lr": 1e-3} for backbone in ("video_swin", "videomae", "mvit_v2_s", "clip_linear", "clip_zero_shot")
 }
@@ -68,7 +68,7 @@ class Method:
             kept, last = self._step(clips, loss, kept, limit)
             recovered = self._recovered(last)
         return [
-            Outcome(row, steps=int(flag), stop=_stop(flag, recovered), loss_first=first, loss_last=last)
+            Outcome(row, steps=int(flag and not recovered), stop=_stop(flag, recovered), loss_first=first, loss_last=last)
             for row, flag in zip(logits.detach(), kept.tolist(), strict=True)
         ]
 

@@ -52,6 +52,11 @@ class Method:
         self._remember(clips)
         self.whole_list = True
 
+    def succeed(self, lost: "Method") -> None:
+        """Take over what was seen of the list from a method that has diverged."""
+        self.features, self.probabilities = lost.features, lost.probabilities
+        self.whole_list, self.waiting = lost.whole_list, lost.waiting
+
     def adapt(self, clips: Sequence[Clip]) -> list[Outcome]:
         """One step on the batch; return the logits (K,) after it of each clip."""
         labels = self._labels(clips)
@@ -98,6 +103,8 @@ def pseudo_labels(features: Tensor, probabilities: Tensor, guard: bool = True) -
     so no direction, is the nearest to everything, as in the reference.
     """
     weights = probabilities
+    if len(features) < 2:  # all centroids of a single clip point its way
+        return probabilities.argmax(1)
     for _ in range(2):
         centroids = (weights.T @ features) / (1e-8 + weights.sum(0)[:, None])
         lengths = centroids.norm(dim=1)
@@ -115,4 +122,5 @@ def information(logits: Tensor) -> Tensor:
 
 
 def _entropy(p: Tensor) -> Tensor:
+    """In nats, with the reference's guard against log 0."""
     return -(p * (p + 1e-5).log()).sum(-1)

@@ -7,7 +7,7 @@ features with the normalised means of the memory. The prediction comes *after* t
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, Field
@@ -26,7 +26,7 @@ TWO_PASS = False
 class Hyper(BaseModel, extra="forbid"):
     """The size of the memory; the reference names no default."""
 
-    filter_k: int = Field(20, ge=-1, description="supports kept for each class; -1: all")
+    filter_k: Literal[-1] | Annotated[int, Field(ge=1)] = Field(20, description="supports kept for each class; -1: all")
 
 
 class Method:
