@@ -5,19 +5,14 @@ from typing import TYPE_CHECKING
 from earshot import statistics
 from earshot.config import runtime_of
 from earshot.jobs import job_log
+from earshot.source_models import SourceModel
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
     statistics.compute(
-        clips=snakemake.input.clips,
-        classes=snakemake.input.classes,
-        weights_path=snakemake.input.weights,
-        root=snakemake.params.root,
-        backbone=snakemake.params.backbone,
-        sampling=snakemake.params.sampling,
-        runtime=runtime_of(snakemake.config),
+        SourceModel.of(snakemake.input, snakemake.params, runtime_of(snakemake.config)),
         batch=snakemake.params.batch,
         out=snakemake.output.statistics,
     )

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from earshot import adaptation, plugins
-from earshot.adaptation import DIVERGED, Clip, Context, Evidence, NotApplicable
+from earshot.adaptation import Clip, Context, Evidence, NotApplicable
+from earshot.contracts import DIVERGED
 from earshot.errors import MediaError
 from earshot.streams import Arrival, mixed_choice, run_stream
 

@@ -13,6 +13,7 @@ from earshot.files import sha256_of_file
 from earshot.methods import _augment, cotta, eata, lame, read, rotta, sar
 from earshot.methods._entropy import affine_parameters, entropy, normalise_by_batch
 from earshot.methods._memory import Memory
+from earshot.source_models import SourceModel
 from helpers import moving_square
 
 CLASSES = 5
@@ -219,13 +220,13 @@ def test_importance_says_what_it_is_of(tmp_path, capsys):
     out = {}
     for threads, most, seed in ((1, 2000, 0), (2, 2000, 0), (1, 3, 0), (1, 3, 2)):
         path = tmp_path / f"{threads}-{most}-{seed}.safetensors"
-        importance.compute(
-            clips=str(tmp_path / "clips.parquet"), classes=str(tmp_path / "classes.parquet"), weights_path=str(source),
+        given = SourceModel(
+            clips=str(tmp_path / "clips.parquet"), classes=str(tmp_path / "classes.parquet"), weights=str(source),
             root=str(tmp_path), backbone={"plugin": "tanet_small", "options": {}},
             sampling={"evaluation": None, "index_base": 0},
-            runtime={"training_threads": 1, "device": "cpu", "loading_threads": threads}, most=most, batch=2, seed=seed,
-            out=str(path),
+            runtime={"training_threads": 1, "device": "cpu", "loading_threads": threads},
         )  # fmt: skip
+        importance.compute(given, most=most, batch=2, seed=seed, out=str(path))
         out[threads, most, seed] = weights.facts_of(path)
     assert "left out: 3" in capsys.readouterr().out
     assert (tmp_path / "1-2000-0.safetensors").read_bytes() == (tmp_path / "2-2000-0.safetensors").read_bytes()

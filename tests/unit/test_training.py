@@ -9,6 +9,7 @@ from test_synthesis import index
 from earshot import contracts, importing, media, statistics, training, weights
 from earshot.backbones import tanet_small
 from earshot.config import ConfigError
+from earshot.source_models import SourceModel
 from helpers import cut_in_the_middle, moving_square
 
 RUNTIME = {"training_threads": 1, "device": "cpu", "frame_cache_mb": 100, "loading_threads": 1}
@@ -202,7 +203,7 @@ def test_statistics_say_what_they_are_of(dataset, tmp_path):
         out = tmp_path / f"{threads}.safetensors"
         files = (str(dataset / "clips.parquet"), str(dataset / "classes.parquet"), str(tmp_path / "w.safetensors"))
         frames, runtime = {"evaluation": None, "index_base": 0}, {**RUNTIME, "loading_threads": threads}
-        statistics.compute(*files, str(dataset), BACKBONE, frames, runtime, 5, str(out))
+        statistics.compute(SourceModel(*files, str(dataset), BACKBONE, frames, runtime), 5, str(out))
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
     facts = weights.facts_of(tmp_path / "1.safetensors")
     assert (facts["clips"], facts["batch"], facts["frames"], facts["size"]) == (12, 5, 8, 64)

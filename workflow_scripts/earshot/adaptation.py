@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 NOT_APPLICABLE = math.nan
-DIVERGED = "diverged"  # the stop reason of a clip on which a method lost its footing
 Moments = tuple[Tensor, Tensor]  # mean and population variance (D,)
 
 

@@ -18,6 +18,7 @@ SOUND = "sound_"  # how the names of corruptions of the sound begin
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Split = Literal["train", "val", "test"]
 CLEAN = "clean"
+CONTINUAL, MIXED = "continual", "mixed"  # protocols under which all corruptions are one stream
 
 
 class ConfigError(ValueError):
@@ -234,7 +235,7 @@ class Protocol(_Section):
     @property
     def one_stream(self) -> bool:
         """Whether all corruptions are one stream, and so one job."""
-        return self.name in ("continual", "mixed")
+        return self.name in (CONTINUAL, MIXED)
 
 
 class Tuning(_Section):
@@ -446,7 +447,7 @@ class Config(_Section):
     def cells(self, experiment: str) -> Iterator[Cell]:
         """All jobs of an experiment, the clean ones first; one job a severity where all corruptions are one stream."""
         spec, protocol = self.experiments[experiment], self.protocol_of(experiment)
-        conditions = [(CLEAN, 0)] if spec.clean and protocol.name != "continual" else []
+        conditions = [(CLEAN, 0)] if spec.clean and protocol.name != CONTINUAL else []
         streams = [protocol.name] if protocol.one_stream else spec.corruptions
         conditions += list(product(streams, spec.severities))
         for dataset, backbone, (corruption, severity) in product(spec.datasets, spec.backbones, conditions):
@@ -457,7 +458,7 @@ class Config(_Section):
         spec, protocol = self.experiments[cell.experiment], self.protocol_of(cell.experiment)
         if not (protocol.one_stream and cell.corruption == protocol.name):
             return [(cell.corruption, cell.severity)]
-        last = [(CLEAN, 0)] if spec.clean and protocol.name == "continual" else []  # shows what was forgotten
+        last = [(CLEAN, 0)] if spec.clean and protocol.name == CONTINUAL else []  # shows what was forgotten
         return [(name, cell.severity) for name in spec.corruptions] + last
 
     def runs(self, experiment: str) -> list[Run]:

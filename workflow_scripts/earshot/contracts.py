@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from earshot.files import atomic_path
 
 VERSION = "3"  # raised when the meaning of a column changes
+DIVERGED = "diverged"  # the stop reason of a clip on which a method lost its footing
 RANDOM_WEIGHTS = "-random-weights"  # ends a backbone's name in results of untrained weights; no name in a config can hold it
 
 
@@ -159,13 +160,16 @@ TUNING = pa.schema(
         _field("chosen", _BOOL),
     ]
 )
+_WHOSE = [
+    _field("dataset", _STR),
+    _field("corruption", _STR, note="clean, a corruption, mixed, or mean"),
+    _field("severity", _I1, note="0: clean; -1: mean over several"),
+    _field("backbone", _STR),
+    _field("method", _STR),
+]
 METRICS = pa.schema(
     [
-        _field("dataset", _STR),
-        _field("corruption", _STR, note="clean, a corruption, or mean"),
-        _field("severity", _I1, note="0: clean; -1: mean over several"),
-        _field("backbone", _STR),
-        _field("method", _STR),
+        *_WHOSE,
         _field("seed", _I4, note="-1: over all seeds"),
         _field("metric", _STR),
         _field("value", _F8),
@@ -179,11 +183,7 @@ METRICS = pa.schema(
 )
 CLASS_METRICS = pa.schema(
     [
-        _field("dataset", _STR),
-        _field("corruption", _STR, note="clean, a corruption, or mean"),
-        _field("severity", _I1, note="0: clean; -1: mean over several"),
-        _field("backbone", _STR),
-        _field("method", _STR),
+        *_WHOSE,
         _field("class_id", _I2),
         _field("name", _STR),
         _field("top1", _F8, "%"),

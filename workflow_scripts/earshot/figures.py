@@ -22,11 +22,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
 from earshot import contracts
+from earshot.config import CLEAN
 from earshot.errors import MediaError
 from earshot.files import atomic_path, write_json
 from earshot.frames import Frames, frames_of
 from earshot.metrics.significance import mean_interval
-from earshot.predictions import CLEAN, read_frame
+from earshot.predictions import read_frame
 from earshot.scoring import MEAN, REFERENCES, condition_order
 from earshot.tables import About, Row, conditions, groups, heading, select
 
@@ -37,12 +38,12 @@ _GREY = "#858c94"
 _COOL = ("#0072b2", "#009e73", "#56b4e9", "#7a6bc4", "#3a8f93")
 _WARM = ("#d55e00", "#e69f00", "#cc79a7", "#a6381f", "#b58900")
 _MARKERS = "osD^vPX"
-_STOPS = {"converged": "#2c7fb8", "max": "#d9a400", "rising": "#8c510a", "diverged": "#5c5c5c"}
+_STOPS = {"converged": "#2c7fb8", "max": "#d9a400", "rising": "#8c510a", contracts.DIVERGED: "#5c5c5c"}
 _STOP_WORDS = {
     "converged": "loss settled and views agree",
     "max": "update limit reached",
     "rising": "loss rose, last update undone",
-    "diverged": "loss not finite",
+    contracts.DIVERGED: "loss not finite",
 }
 _MOST_PANELS = 6
 _STYLE: Any = {
@@ -379,7 +380,7 @@ def heard_clips(audio: Iterable[str], dataset: str) -> dict[str, bool]:
 def steps_figure(rows: pd.DataFrame, about: About) -> Figure | None:
     """Histogram of kept updates a clip for every method whose cycle reports why it ended."""
     rows = rows[rows["available"] & (rows["stop"] != "") & (rows["corruption"] != CLEAN)]
-    cyclic = rows.loc[rows["stop"] != "diverged", "method"].unique()  # which befalls others too
+    cyclic = rows.loc[rows["stop"] != contracts.DIVERGED, "method"].unique()  # which befalls others too
     methods = about.order(cyclic)[:_MOST_PANELS]
     if not methods:
         return None

@@ -5,19 +5,17 @@ of the cross-entropy, in nats, to the model's own predictions. It depends on the
 batch, the smaller the gradient of its mean.
 """
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from earshot import contracts, weights
+from earshot import weights
 from earshot.files import fingerprint, sha256_of_file
-from earshot.frames import Frames
-from earshot.loading import ClipLoader, FrameCache, Sampling, evaluation_batches
+from earshot.loading import evaluation_batches
 from earshot.methods._entropy import affine_parameters, normalise_by_batch
 from earshot.randomness import numpy_generator
+from earshot.source_models import SourceModel
 
 
 def average(model: nn.Module, batches: Iterable[Tensor]) -> tuple[dict[str, Tensor], int]:
@@ -41,23 +39,14 @@ def average(model: nn.Module, batches: Iterable[Tensor]) -> tuple[dict[str, Tens
     return {name: total / passes for name, total in sums.items()}, clips
 
 
-def compute(
-    clips: str, classes: str, weights_path: str, root: str, backbone: Mapping[str, Any], sampling: Mapping[str, Any],
-    runtime: dict[str, Any], most: int, batch: int, seed: int, out: str,
-) -> None:  # fmt: skip
-    """Write the importance of the affine parameters of a backbone, a plug-in with its options, to a dataset.
+def compute(source: SourceModel, most: int, batch: int, seed: int, out: str) -> None:
+    """Write the importance of the affine parameters of a source model to its dataset.
 
-    At most `most` clips of the training split count, the first of a permutation keyed by `seed`. `sampling` holds `evaluation`
-    and `index_base` of the protocol: the frames are those of an evaluation clip.
+    At most `most` clips of the training split count, the first of a permutation keyed by `seed`.
     """
-    weights.use_threads(runtime["training_threads"])
-    device = weights.pick_device(runtime["device"])
-    names = [row["name"] for row in contracts.read(classes, contracts.CLASSES)]
-    model = weights.load_backbone(weights_path, **backbone, classes=names, device=device)
-    loader = ClipLoader(weights.spec_of(**backbone), Frames(Path(root)), FrameCache(0), device, Sampling(**sampling))
-    rows = [row for row in contracts.read(clips, contracts.CLIPS) if row["split"] == "train" and row["available"]]
+    model, loader, rows = source.load()
     chosen = [rows[index] for index in numpy_generator("importance", seed).permutation(len(rows))[:most]]
-    found, seen = average(model, evaluation_batches(loader, chosen, batch, runtime["loading_threads"]))
+    found, seen = average(model, evaluation_batches(loader, chosen, batch, source.runtime["loading_threads"]))
     listed = fingerprint([(row["clip_id"], row["sha256"]) for row in chosen])
-    facts = {"clips": seen, "batch": batch, "seed": seed, "sampling": loader.style, **sampling, "clips_digest": listed}
-    weights.save(out, found, {**facts, "weights": sha256_of_file(weights_path)})
+    facts = {"clips": seen, "batch": batch, "seed": seed, "sampling": loader.style, **source.sampling, "clips_digest": listed}
+    weights.save(out, found, {**facts, "weights": sha256_of_file(source.weights)})

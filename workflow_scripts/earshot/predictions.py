@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from earshot import contracts
+from earshot.config import CLEAN, CONTINUAL, MIXED
 from earshot.metrics.accuracy import hits
 
-CLEAN, MIXED, CONTINUAL = "clean", "mixed", "continual"
 _READ = ["method", "seed", "clip_id", "corruption", "severity", "label", "available", "confidence", "steps", "stop", "heard"]
 
 
@@ -70,7 +70,7 @@ def read_cells(path: str | Path) -> list[Cell]:
         right = np.zeros(len(rows), dtype=bool)
         right[found] = hits(logits, labels, k)
         rows[f"top{k}"] = right
-    rows["diverged"] = rows["stop"] == "diverged"
+    rows["diverged"] = rows["stop"] == contracts.DIVERGED
     stream = facts["corruption"] if facts["corruption"] == facts.get("protocol", {}).get("name") else ""
     _refuse_doubled(path, rows, several=stream == CONTINUAL)
     if stream == CONTINUAL:

@@ -17,8 +17,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from earshot import contracts
+from earshot.config import CLEAN, MIXED
 from earshot.figures import GRID, INK, MUTED, costs, dataset_of, label_of
-from earshot.predictions import CLEAN, MIXED
 from earshot.scoring import MEAN
 from earshot.tables import (
     DASH,
@@ -28,6 +28,7 @@ from earshot.tables import (
     Table,
     build,
     find,
+    find_overall,
     groups,
     listener,
     number,
@@ -423,9 +424,7 @@ def cost_grids(timings: Sequence[str], metrics: Sequence[Row], about: About) -> 
     rows = []
     for dataset, backbone, method in sorted(spent, key=lambda case: (*case[:2], order.index(case[2]))):
         cost = spent[dataset, backbone, method]
-        steps = find(metrics, "steps", dataset, backbone, method, MEAN) or find(
-            metrics, "steps", dataset, backbone, method, CLEAN
-        )
+        steps = find_overall(metrics, "steps", dataset, backbone, method)
         kept = number(steps["value"], 2) if steps else DASH
         times = (number(cost.decode, 3), number(cost.adapt, 3))
         rows.append((dataset, backbone, method, *times, kept, number(cost.memory, 0), str(cost.clips)))

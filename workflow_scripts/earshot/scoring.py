@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earshot import contracts, predictions
+from earshot.config import CLEAN, MIXED
 from earshot.metrics.calibration import BINS, bin_of
 from earshot.metrics.significance import Bootstrap, Floats, bounds, means, sign_flip
-from earshot.predictions import CLEAN, MIXED, Cell
+from earshot.predictions import Cell
 
 REFERENCES = ("source", "vitta")
 ALL_SEEDS, SEVERAL = -1, -1

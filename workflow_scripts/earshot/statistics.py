@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from earshot import contracts, plugins, published_statistics, weights
 from earshot.adaptation import Moments
 from earshot.files import fingerprint, sha256_of_file
-from earshot.frames import Frames
-from earshot.loading import ClipLoader, FrameCache, Sampling, evaluation_batches
+from earshot.loading import evaluation_batches
 from earshot.moments import recorded
+from earshot.source_models import SourceModel
 
 
 @torch.no_grad()
@@ -39,28 +39,16 @@ def average(model: nn.Module, layers: Sequence[str], batches: Iterable[Tensor]) 
     return {name: (mean / clips, var / clips) for name, (mean, var) in sums.items()}, clips
 
 
-def compute(
-    clips: str, classes: str, weights_path: str, root: str, backbone: Mapping[str, Any], sampling: Mapping[str, Any],
-    runtime: dict[str, Any], batch: int, out: str,
-) -> None:  # fmt: skip
-    """Write the source statistics of a backbone, a plug-in with its options, on the training split of a dataset.
-
-    `sampling` holds `evaluation` and `index_base` of the protocol: the frames are those of an evaluation clip.
-    """
-    weights.use_threads(runtime["training_threads"])
-    device = weights.pick_device(runtime["device"])
-    names = [row["name"] for row in contracts.read(classes, contracts.CLASSES)]
-    module = plugins.load("backbones", backbone["plugin"])
-    spec = weights.spec_of(**backbone)
-    model = weights.load_backbone(weights_path, **backbone, classes=names, device=device)
-    loader = ClipLoader(spec, Frames(Path(root)), FrameCache(0), device, Sampling(**sampling))
-    rows = [r for r in contracts.read(clips, contracts.CLIPS) if r["split"] == "train" and r["available"]]
-    found, seen = average(
-        model, module.candidate_layers(model), evaluation_batches(loader, rows, batch, runtime["loading_threads"])
-    )
+def compute(source: SourceModel, batch: int, out: str) -> None:
+    """Write the statistics of a source model on the training split of its dataset."""
+    module = plugins.load("backbones", source.backbone["plugin"])
+    model, loader, rows = source.load()
+    batches = evaluation_batches(loader, rows, batch, source.runtime["loading_threads"])
+    found, seen = average(model, module.candidate_layers(model), batches)
     listed = fingerprint([(row["clip_id"], row["sha256"]) for row in rows])
-    how = {"clips": seen, "batch": batch, "frames": spec.frames, "size": spec.size, "sampling": loader.style, **sampling}
-    _write(found, module, model, {**how, "weights": sha256_of_file(weights_path), "clips_digest": listed}, out)
+    size = {"frames": loader.spec.frames, "size": loader.spec.size}
+    how = {"clips": seen, "batch": batch, **size, "sampling": loader.style, **source.sampling}
+    _write(found, module, model, {**how, "weights": sha256_of_file(source.weights), "clips_digest": listed}, out)
 
 
 def import_published(mean: str, var: str, backbone: Mapping[str, Any], classes: str, out: str) -> None:

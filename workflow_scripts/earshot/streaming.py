@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from earshot import contracts, label_map, plugins, weights
 from earshot.adaptation import Context, Evidence, NotApplicable, prediction_row
 from earshot.backbones import Backbone
-from earshot.config import overrides
+from earshot.config import MIXED, overrides
 from earshot.files import fingerprint, sha256_of_file
 from earshot.loading import ClipLoader, FrameCache, Sampling
 from earshot.memory import Peak
@@ -186,7 +186,7 @@ class Cell:
     def _plan(self, seed: int) -> list[Planned]:
         """The stream in order: under each corruption a permutation of its clips, or one of all clips in a mixed stream."""
         inputs = self.inputs
-        if inputs.protocol["name"] == "mixed" and inputs.corruption == "mixed":
+        if inputs.protocol["name"] == inputs.corruption == MIXED:
             return self._mixed(seed)
         plan: list[Planned] = []
         for condition in self.conditions:
@@ -199,7 +199,7 @@ class Cell:
         """Every clip once, under one of the corruptions."""
         tables = [{row["clip_id"]: row for row in condition.rows} for condition in self.conditions]
         names = list(tables[0])
-        order = stream_order(len(names), self.inputs.protocol["order"], seed, self.inputs.dataset, "mixed")
+        order = stream_order(len(names), self.inputs.protocol["order"], seed, self.inputs.dataset, MIXED)
         drawn = [(names[index], mixed_choice(len(tables), seed, names[index])) for index in order]
         return [(self.conditions[number], tables[number][name]) for name, number in drawn]
 
@@ -225,7 +225,7 @@ class Cell:
     def _arrival(self, module: ModuleType, condition: _Condition, row: Row, seed: int) -> Arrival:
         views = "views" in module.NEEDS
         # a batch of a mixed stream holds several corruptions, and one of a continual stream does not
-        group = "" if self.inputs.protocol["name"] == "mixed" else f"{row['corruption']}-{row['severity']}"
+        group = "" if self.inputs.protocol["name"] == MIXED else f"{row['corruption']}-{row['severity']}"
         load = partial(condition.loader.load, row, seed, self.evidence(row["clip_id"]), views)
         return Arrival(load, seed_of("adapt", seed, row["clip_id"], row["corruption"], row["severity"]) % 2**63, group)
 

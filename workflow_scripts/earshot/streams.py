@@ -15,9 +15,10 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from earshot.adaptation import DIVERGED, Clip, Context, Outcome, evaluate
+from earshot.adaptation import Adapter, Clip, Context, Outcome, evaluate
+from earshot.contracts import DIVERGED
 from earshot.errors import MediaError
 from earshot.loading import prefetched
 from earshot.randomness import numpy_generator
@@ -57,27 +58,27 @@ class _Led:
 
     def begin(self) -> None:
         """Start from the source weights, with nothing learnt."""
-        self.method: Any = self.plugin.Method(copy.deepcopy(self.source), self.hyper, self.context)
+        self.method: Adapter = self.plugin.Method(copy.deepcopy(self.source), self.hyper, self.context)
 
-    def adapt(self, clips: Sequence[Clip]) -> list[Outcome]:
+    def adapt(self, clips: Sequence[Clip]) -> list[Outcome | str]:
         """Adapt to a batch; where the method's logits are not finite, the source model's take their place."""
         outcomes = self.method.adapt(clips)
-        lost = ~torch.stack([outcome.logits.isfinite().all() for outcome in outcomes])
-        if bool(lost.any()):
+        kept = torch.stack([outcome.logits.isfinite().all() for outcome in outcomes]).tolist()  # read from the device at once
+        if not all(kept):
             diverged = self.method
             self.begin()
-            if hasattr(diverged, "succeed"):
+            if hasattr(self.method, "succeed"):
                 self.method.succeed(diverged)
-            return [self._recovered(o, c) if bad else o for o, c, bad in zip(outcomes, clips, lost.tolist(), strict=True)]
-        return outcomes
+        return [o if finite else self._recovered(o, c) for o, c, finite in zip(outcomes, clips, kept, strict=True)]
 
-    def predict(self, outcome: Outcome, clip: Clip) -> Outcome:
+    def predict(self, outcome: Outcome, clip: Clip) -> Outcome | str:
         """The outcome with logits (K,) of the model as it is, in evaluation mode; of the source if they are not finite."""
-        outcome = replace(outcome, logits=evaluate(self.method.model, clip.evaluation))
-        return outcome if bool(outcome.logits.isfinite().all()) else self._recovered(outcome, clip)
+        logits = evaluate(self.method.model, clip.evaluation)
+        return replace(outcome, logits=logits) if _finite(logits) else self._recovered(outcome, clip)
 
-    def _recovered(self, outcome: Outcome, clip: Clip) -> Outcome:
-        return replace(outcome, logits=evaluate(self.source, clip.evaluation), steps=0, stop=DIVERGED)
+    def _recovered(self, outcome: Outcome, clip: Clip) -> Outcome | str:
+        logits = evaluate(self.source, clip.evaluation)
+        return replace(outcome, logits=logits, steps=0, stop=DIVERGED) if _finite(logits) else "non-finite logits"
 
 
 def run_stream(
@@ -126,7 +127,7 @@ def _adapted(led: _Led, loaded: Sequence[_Loaded]) -> Iterator[Result]:
     """Results of one batch; the time of a batch is shared by its clips."""
     clips = [one.clip for one in loaded if isinstance(one.clip, Clip)]
     start = time.perf_counter()
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome | str] = []
     if clips:
         if led.context.episodic:
             led.begin()
@@ -139,7 +140,7 @@ def _adapted(led: _Led, loaded: Sequence[_Loaded]) -> Iterator[Result]:
         if isinstance(one.clip, str):
             yield one.clip, {"decode": one.time, "adapt": 0.0}
         else:
-            yield _checked(next(waiting)), {"decode": one.time, "adapt": spent}
+            yield next(waiting), {"decode": one.time, "adapt": spent}
 
 
 def _predicted(led: _Led, outcome: Outcome | str, times: dict[str, float], loaded: _Loaded) -> Result:
@@ -147,13 +148,13 @@ def _predicted(led: _Led, outcome: Outcome | str, times: dict[str, float], loade
     if isinstance(outcome, str) or isinstance(loaded.clip, str):
         return outcome if isinstance(outcome, str) else str(loaded.clip), times
     start = time.perf_counter()
-    answer = _checked(led.predict(outcome, loaded.clip))
+    answer = led.predict(outcome, loaded.clip)
     spent = 1e3 * (time.perf_counter() - start)
     return answer, {"decode": times["decode"] + loaded.time, "adapt": times["adapt"] + spent}
 
 
-def _checked(outcome: Outcome) -> Outcome | str:
-    return outcome if bool(outcome.logits.isfinite().all()) else "non-finite logits"
+def _finite(logits: Tensor) -> bool:
+    return bool(logits.isfinite().all())
 
 
 def stream_order(n: int, order: str, seed: int, dataset: str, corruption: str) -> list[int]:

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from earshot import contracts, published_numbers
-from earshot.config import Protocol
+from earshot.config import CLEAN, Protocol
 from earshot.metrics.significance import FLIPS, holm
-from earshot.predictions import CLEAN
 from earshot.scoring import ALL_SEEDS, MAPPED, MEAN, REFERENCES, UNMAPPED, condition_order
 
 Row = Mapping[str, Any]
@@ -158,13 +157,16 @@ def find(metrics: Iterable[Row], metric: str, dataset: str, backbone: str, metho
     return max(rows, key=lambda row: row["severity"], default=None)
 
 
+def find_overall(metrics: Iterable[Row], metric: str, dataset: str, backbone: str, method: str) -> Row | None:
+    """The row of the mean over the corruptions or, where there is none, of the clean clips."""
+    where = (find(metrics, metric, dataset, backbone, method, corruption) for corruption in (MEAN, CLEAN))
+    return next((row for row in where if row), None)
+
+
 def listener(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> str:
     """The first method of the config that adapts by sound; fusion of sound into the answer does not count."""
     for method in about.order(row["method"] for row in metrics):
-        heard, steps = (
-            find(metrics, metric, dataset, backbone, method, MEAN) or find(metrics, metric, dataset, backbone, method, CLEAN)
-            for metric in ("heard", "steps")
-        )
+        heard, steps = (find_overall(metrics, metric, dataset, backbone, method) for metric in ("heard", "steps"))
         fused = about.methods.get(method, {}).get("hyper", {}).get("predict_with_audio", False)
         if heard and heard["value"] > 0 and steps and steps["value"] > 0 and not fused:
             return method

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from earshot.adaptation import layers_where
 from earshot.backbones import WeightsError
 
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]  # a pattern that starts a key, and what takes its place
@@ -83,7 +84,7 @@ def fit(state: Mapping[str, Tensor], model: nn.Module, rules: Sequence[Rule], dr
 
 def layers_of(model: nn.Module, kinds: type | tuple[type, ...]) -> list[str]:
     """Names of all layers of some kinds, in the order of `named_modules`."""
-    return [name for name, layer in model.named_modules() if isinstance(layer, kinds)]
+    return [name for name, _ in layers_where(model, kinds)]
 
 
 def _is_made(key: str, dropped: str) -> bool:

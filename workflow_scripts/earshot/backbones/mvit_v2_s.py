@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.video import MViT, mvit_v2_s
 from torchvision.models.video.mvit import MSBlockConfig, MultiscaleBlock
 
+from earshot.adaptation import layers_where
 from earshot.backbones import Backbone
 from earshot.backbones._classifier import Rule, VideoClassifier, fit, layers_of
 
@@ -84,19 +85,20 @@ def aligned_layers(model: nn.Module) -> list[str]:
 
     A stage starts at a block that pools its queries over space; the last two are blocks 3 to 15 of the published model.
     """
-    blocks = {name: block for name, block in model.named_modules() if isinstance(block, MultiscaleBlock)}
-    names = list(blocks)
-    starts = [index for index, block in enumerate(blocks.values()) if block.pool_skip is not None]
-    kept = tuple(f"{name}." for name in names[starts[-2] :])
+    kept = tuple(f"{name}." for name in _last_blocks(model, 2))
     return [name for name in candidate_layers(model) if name.startswith(kept) or name == "encoder.norm"]
 
 
 def last_stage(model: nn.Module) -> list[str]:
     """The blocks from the last one that pools its queries on, and the last LayerNorm."""
-    blocks = {name: block for name, block in model.named_modules() if isinstance(block, MultiscaleBlock)}
-    names = list(blocks)
-    start = max(index for index, block in enumerate(blocks.values()) if block.pool_skip is not None)
-    return [*names[start:], "encoder.norm"]
+    return [*_last_blocks(model, 1), "encoder.norm"]
+
+
+def _last_blocks(model: nn.Module, stages: int) -> list[str]:
+    """Names of the blocks of the last stages."""
+    blocks = list(layers_where(model, MultiscaleBlock))
+    starts = [index for index, (_, block) in enumerate(blocks) if block.pool_skip is not None]
+    return [name for name, _ in blocks[starts[-stages] :]]
 
 
 def tiny() -> Options:

@@ -11,6 +11,8 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from earshot.contracts import DIVERGED
+
 _SLACK = 1e-4  # a loss near zero may rise by this much without counting as rising
 
 
@@ -38,7 +40,7 @@ def verdict(n: int, losses: list[float], agree: bool, hyper: CycleHyper, finite:
     'rising' take the last update back.
     """
     if not (finite and math.isfinite(losses[-1])):
-        return "diverged"
+        return DIVERGED
     if n == 0 or n < hyper.n_min:
         return ""
     before, now = losses[-2], losses[-1]
@@ -52,9 +54,14 @@ def verdict(n: int, losses: list[float], agree: bool, hyper: CycleHyper, finite:
 def views_agree(logits: Tensor, hyper: CycleHyper) -> Tensor:
     """Whether views (V, K) agree: the same best class, or a small Jensen-Shannon divergence in nats."""
     if hyper.agree_rule == "argmax":
-        best = logits.argmax(-1)
-        return (best == best[0]).all()
+        return same_best(logits)
     return jensen_shannon(logits) <= hyper.tau_js
+
+
+def same_best(logits: Tensor) -> Tensor:
+    """Whether the best class is the same in all views (V, K)."""
+    best = logits.argmax(-1)
+    return (best == best[0]).all()
 
 
 def jensen_shannon(logits: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from earshot.adaptation import Clip, Context, Outcome, evaluate
+from earshot.contracts import DIVERGED
 from earshot.methods._alignment import PUBLISHED, Alignment, AlignmentHyper, Targets, consistency, prepare
 from earshot.methods._cycle import CycleHyper, verdict, views_agree
 from earshot.methods._listening import Heard, ListeningHyper, fused, listened, pseudo_label
@@ -110,7 +111,7 @@ class Method:
             passes.append(self._measure(logits, targets, target))
             losses = [step.monitored for step in passes]
             stop = verdict(n, losses, passes[-1].agree, self.hyper, passes[-1].finite) or "max"
-            if stop in ("diverged", "rising"):
+            if stop in (DIVERGED, "rising"):
                 restore()
                 n = max(n - 1, 0)
                 break

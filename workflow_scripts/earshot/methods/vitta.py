@@ -13,6 +13,7 @@ from torch import nn
 
 from earshot.adaptation import Clip, Context, Outcome, evaluate
 from earshot.methods._alignment import PUBLISHED, Alignment, AlignmentHyper, consistency, prepare
+from earshot.methods._cycle import same_best
 
 PREDICTS = "after"
 NEEDS = ("views", "statistics")
@@ -53,6 +54,6 @@ class Method:
             steps=self.hyper.steps,
             loss_first=losses[0],
             loss_last=losses[-1],
-            agree=(logits.argmax(-1) == logits[0].argmax()).all(),
+            agree=same_best(logits),
         )
         return [outcome]
