@@ -15,19 +15,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import requests
 
+from earshot import retries
 from earshot.files import sha256_of_file, write_json
 
 _CHUNK = 1 << 16  # bytes; what a cut connection loses at most
 _PROGRESS = 1 << 20  # bytes; an attempt that gained so many is no failure
-_LONGEST_WAIT_S = 120.0
-_PASSING = {408, 425, 429}  # with all of 5xx: statuses that may be gone after a while
 _BY_HAND = "download it by hand and set `path:`"
 _log = logging.getLogger(__name__)
 
@@ -185,7 +183,7 @@ def _try_until_complete(job: _Job, attempts: int, sleep: Callable[[float], None]
         except _PassingError as error:
             reason, wait = str(error), error.wait
         except requests.RequestException as error:
-            reason, wait = _reason_of(job, error), None
+            reason, wait = _passing_reason(job, error), None
         size = _size(job.part)
         # the best so far, so that a server which starts over and over again is not taken for one that gets on
         failures = 1 if size >= best + _PROGRESS else failures + 1
@@ -193,7 +191,7 @@ def _try_until_complete(job: _Job, attempts: int, sleep: Callable[[float], None]
         if failures >= attempts:
             kept = f"; {size} bytes are kept in '{job.part}': run again to go on" if size else ""
             raise DownloadError(f"{job.shown}: gave up after {failures} attempts: {reason}{kept}; or {_BY_HAND}")
-        pause = min(2.0 ** (failures - 1) if wait is None else wait, _LONGEST_WAIT_S)
+        pause = retries.pause(failures, wait)
         _log.warning("%s: %s; trying again in %.0f s", job.shown, reason, pause)
         sleep(pause)
 
@@ -229,19 +227,9 @@ def _check_status(job: _Job, response: requests.Response) -> None:
     if status in (200, 206):
         return
     told = f"{status} {response.reason or ''}".strip()
-    if status in _PASSING or status >= 500:
-        raise _PassingError(f"the server answered {told}", _asked_wait(response))
+    if retries.may_pass(status):
+        raise _PassingError(f"the server answered {told}", retries.asked_wait(response))
     raise DownloadError(f"{job.shown}: the server answered {told}; check the address, or {_BY_HAND}")
-
-
-def _asked_wait(response: requests.Response) -> float | None:
-    """What `Retry-After` asks for, in s: a number or a date."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
-    with suppress(ValueError, TypeError):
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    return None
 
 
 def _check_continuation(job: _Job, response: requests.Response, size: int, version: str) -> None:
@@ -349,31 +337,12 @@ def _read_json(path: Path) -> dict:
     return {}
 
 
-def _reason_of(job: _Job, error: requests.RequestException) -> str:
-    """Why a connection failed, in words without the address; raises DownloadError where trying again cannot help."""
-    chain = _chain(error)
-    if any(isinstance(e, TimeoutError | requests.Timeout) or "Timeout" in type(e).__name__ for e in chain):
-        return f"the server was silent for {job.timeout_s:g} s"
-    system = next((e.strerror for e in chain if isinstance(e, OSError) and e.strerror), None)
-    told = f"the connection failed: {system or type(error).__name__}"
-    passing = isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError)
-    if passing and not isinstance(error, requests.exceptions.SSLError):
-        return told
-    raise DownloadError(f"{job.shown}: {told}; check the address, or {_BY_HAND}") from None
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """An error and all that it was made from, in `reason`, in arguments or as its context."""
-    found: list[BaseException] = []
-    waiting = [error]
-    while waiting:
-        e = waiting.pop()
-        if any(e is known for known in found):
-            continue
-        found.append(e)
-        causes = (getattr(e, "reason", None), e.__cause__, e.__context__, *e.args)
-        waiting.extend(cause for cause in causes if isinstance(cause, BaseException))
-    return found
+def _passing_reason(job: _Job, error: requests.RequestException) -> str:
+    """Why a connection failed; raises DownloadError where trying again cannot help."""
+    told, passing = retries.connection_failure(error, job.timeout_s)
+    if not passing:
+        raise DownloadError(f"{job.shown}: {told}; check the address, or {_BY_HAND}") from None
+    return told
 
 
 def _told_of_disk(job: _Job, error: OSError) -> str:
@@ -388,7 +357,7 @@ def _told_of_hub(error: Exception, origin: str, name: str, folder: Path, offline
         return (
             f"offline, and '{folder / name}' is not there: put it there from {origin} of the Hugging Face Hub, or set `path:`"
         )
-    chain = _chain(error)
+    chain = retries.causes(error)
     kinds = {kind.__name__ for e in chain for kind in type(e).__mro__}
     way_out = f"try again, or put it at '{folder / name}' by hand"
     if any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT) for e in chain):
