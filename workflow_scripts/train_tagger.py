@@ -13,6 +13,7 @@ with job_log(snakemake.log[0]):
     tagging.train(
         bank=snakemake.params.bank,
         plugin=snakemake.params.plugin,
+        options=snakemake.params.options,
         hyper=snakemake.params.hyper,
         seed=snakemake.params.seed,
         runtime=runtime_of(snakemake.config),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from earshot import audio, contracts, indexing, label_map, media, tagging, weights
+from earshot import audio, contracts, hearing, indexing, label_map, media, tagging, weights
 from earshot.methods._listening import ListeningHyper, mapped_audio, pseudo_label
 from helpers import tone
 
@@ -58,6 +58,7 @@ def tagger(bank):
     tagging.train(
         str(bank),
         "small_tagger",
+        {},
         {"epochs": 6},
         0,
         RUNTIME,
@@ -72,13 +73,13 @@ def test_the_tagger_learns_and_training_is_repeatable(bank, tagger, tmp_path):
     assert rows[-1]["metric"] == "top1"
     assert rows[-1]["value"] == 100
     tagging.train(
-        str(bank), "small_tagger", {"epochs": 6}, 0, RUNTIME, str(tmp_path / "w.safetensors"), str(tmp_path / "m.parquet")
+        str(bank), "small_tagger", {}, {"epochs": 6}, 0, RUNTIME, str(tmp_path / "w.safetensors"), str(tmp_path / "m.parquet")
     )
     assert (tmp_path / "w.safetensors").read_bytes() == tagger.read_bytes()
 
 
 def test_scores_mark_what_was_not_heard(heard, tagger, tmp_path):
-    tagging.score(str(heard / "audio" / "audio.parquet"), str(tagger), "small_tagger", 1, str(tmp_path / "s.parquet"))
+    hearing.score(str(heard / "audio" / "audio.parquet"), str(tagger), 4, "cpu", 1, 2, str(tmp_path / "s.parquet"))
     rows = {row["clip_id"]: row for row in contracts.read(tmp_path / "s.parquet", contracts.AUDIO_SCORES)}
     labels = contracts.facts_of(tmp_path / "s.parquet")["labels"]
     assert labels == ["Noise", "Tone"]
@@ -91,13 +92,8 @@ def test_non_finite_scores_count_as_not_heard(heard, tagger, tmp_path):
     tensors = {name: tensor for name, tensor in __import__("safetensors.torch").torch.load_file(tagger).items()}
     tensors["head.bias"] = torch.full_like(tensors["head.bias"], math.nan)
     weights.save(tmp_path / "nan.safetensors", tensors, weights.facts_of(tagger))
-    tagging.score(
-        str(heard / "audio" / "audio.parquet"),
-        str(tmp_path / "nan.safetensors"),
-        "small_tagger",
-        1,
-        str(tmp_path / "s.parquet"),
-    )
+    nan = str(tmp_path / "nan.safetensors")
+    hearing.score(str(heard / "audio" / "audio.parquet"), nan, 4, "cpu", 1, 1, str(tmp_path / "s.parquet"))
     rows = {row["clip_id"]: row for row in contracts.read(tmp_path / "s.parquet", contracts.AUDIO_SCORES)}
     assert not any(row["heard"] for row in rows.values())
     assert rows["good"]["problem"] == "non-finite scores"

@@ -48,13 +48,15 @@ class Context:
 
     `statistics` maps each aligned layer to the mean and variance (D,) of its output on clean training clips; `importance`
     each affine parameter to its Fisher information on them; `label_map` (A, K) holds weights in [0, 1] from audio classes to
-    video classes; `last_stage` names the modules of the backbone's last stage, `mean` and `std` its pixels by channel.
-    `episodic` says that every clip starts afresh, `two_pass` that the whole list is adapted to before it is predicted, and
-    `clips` how many there are; `cuda_graphs` that the views' pass, forward and backward, is captured once and replayed.
+    video classes, and `audio_activation` makes probabilities of audio logits; `last_stage` names the modules of the
+    backbone's last stage, `mean` and `std` its pixels by channel. `episodic` says that every clip starts afresh, `two_pass`
+    that the whole list is adapted to before it is predicted, and `clips` how many there are; `cuda_graphs` that the views'
+    pass, forward and backward, is captured once and replayed.
     """
 
     statistics: Mapping[str, Moments] = field(default_factory=dict)
     label_map: Tensor | None = None
+    audio_activation: str = "sigmoid"
     episodic: bool = False
     two_pass: bool = False
     clips: int = 0

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from earshot import checkpoints, contracts, label_spaces, plugins, weights
 from earshot.backbones import WeightsError
+from earshot.config import OF_DATASET
 from earshot.files import write_json
 from earshot.state_files import read_state
 
-OF_DATASET = "dataset"  # the label space of a checkpoint whose classes are those of the dataset, in their order
 _HEAD = "head."
 _HEADS = re.compile(r"(module\.)*(new_fc|cls_head\.fc_cls|fc|head(\.1)?|classifier(\.1)?)\.weight$")  # published layouts
 

@@ -1,6 +1,7 @@
 """Label spaces: the classes of a model's outputs in order, their identity, and where the classes of another are in them."""
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ class LabelSpace:
     also: tuple[tuple[str, ...], ...]
 
     def positions(self, wanted: Sequence[str]) -> list[int]:
-        """The output of each wanted class; case, underscores and hyphens do not count.
+        """The output of each wanted class; case, punctuation and underscores do not count.
 
         Raises LabelSpaceError that lists the classes that are not there, or are one class there.
         """
@@ -44,8 +45,8 @@ def identity(names: Sequence[str]) -> str:
 
 
 def plain(name: str) -> str:
-    """A name without what spellings differ in."""
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
+    """The words of a name in lower case, without what spellings differ in: punctuation, underscores, hyphens."""
+    return " ".join(re.findall(r"[^\W_]+", name.casefold()))
 
 
 def available() -> list[str]:
@@ -55,6 +56,18 @@ def available() -> list[str]:
 
 def read(name: str) -> LabelSpace:
     """A label space of the library by name, or a user's CSV of `index,name` by path; raises LabelSpaceError."""
+    rows = _rows(name)
+    others = (tuple(filter(None, (row.get("also") or "").split("|"))) for row in rows)
+    return LabelSpace(tuple(row["name"] for row in rows), tuple(others))
+
+
+def names_by_mid(name: str) -> dict[str, str]:
+    """AudioSet's id of each class of a label space, such as /m/09x0r, and the name of that class."""
+    return {row["mid"]: row["name"] for row in _rows(name)}
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    """The rows of a list in the order of the index."""
     path = Path(name) if name.endswith(".csv") else _LISTS / f"{name}.csv"
     if not path.is_file():
         raise LabelSpaceError(f"no label space '{name}'; give a CSV file of index,name or one of: {', '.join(available())}")
@@ -62,8 +75,9 @@ def read(name: str) -> LabelSpace:
         reader = csv.DictReader(file)
         if not {"index", "name"} <= set(reader.fieldnames or ()):
             raise LabelSpaceError(f"{path}: expected the columns index, name; the header is {reader.fieldnames}")
-        rows = {row["index"]: (row["name"], tuple(filter(None, (row.get("also") or "").split("|")))) for row in reader}
-    order = [str(i) for i in range(len(rows))]
+        listed = list(reader)
+    rows = {row["index"]: row for row in listed}
+    order = [str(i) for i in range(len(listed))]
     if set(order) != set(rows):
         raise LabelSpaceError(f"{path}: the index must count from 0 without gaps and repeats")
-    return LabelSpace(tuple(rows[i][0] for i in order), tuple(rows[i][1] for i in order))
+    return [rows[i] for i in order]

@@ -307,9 +307,16 @@ def write_wave(path: str | Path, wave: Wave, rate: int) -> None:
 
 
 def load_wave(path: str | Path) -> Wave:
-    """Read back what `write_wave` wrote: (N,) float32."""
-    with wave_file.open(str(path), "rb") as file:
-        return (np.frombuffer(file.readframes(file.getnframes()), np.int16) / 32768).astype(np.float32)
+    """Read back what `write_wave` wrote: (N,) float32; raises MediaError for a file that is gone or damaged."""
+    try:
+        with wave_file.open(str(path), "rb") as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+            whole = len(samples) == file.getnframes()
+    except (OSError, EOFError, ValueError, wave_file.Error) as error:
+        raise MediaError(f"cannot be read from '{path}': {error or type(error).__name__}") from error
+    if not whole:
+        raise MediaError(f"is cut off in '{path}': delete the folder to extract it again")
+    return (samples / 32768).astype(np.float32)
 
 
 def _to_int16(wave: Wave) -> NDArray[np.int16]:

@@ -23,8 +23,17 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
     It may be the whole content of a torch file, or lie under `state_dict`, `model_state_dict`, `model`, `module` or `net`.
     """
+    return state_in(read_content(path), path)
+
+
+def read_content(path: str | Path) -> Any:
+    """All that a safetensors or torch file holds, on the CPU; no code in the file is run. Raises WeightsError."""
     path = Path(path)
-    content = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+    return _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+
+
+def state_in(content: Any, path: str | Path) -> dict[str, Tensor]:
+    """The state dict in the content of the file at `path`; raises WeightsError if there is none, or more than tensors."""
     state = _state_in(content)
     others = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
     if len(others) == len(state):

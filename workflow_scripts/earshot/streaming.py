@@ -136,14 +136,15 @@ class Cell:
     def context(self) -> Context:
         """What methods know before the stream starts; the source model's numbers are on the device."""
         if self._context is None:
-            inputs, mapped = self.inputs, None
+            inputs, mapped, activation = self.inputs, None, "sigmoid"
             if inputs.label_map:
                 mapped, space = label_map.matrix(inputs.label_map, len(self.names))
-                self._refuse_other_space(space)
+                activation = self._activation_in(space)
             module = plugins.load("backbones", inputs.backbone["plugin"])
             self._context = Context(
                 statistics=load_aligned(inputs.statistics, self.device) if inputs.statistics else {},
                 label_map=mapped,
+                audio_activation=activation,
                 episodic=inputs.protocol["name"] == "episodic",
                 two_pass=inputs.protocol["name"] == "two_pass",
                 clips=sum(row["available"] for _, row in self._plan(0)),
@@ -155,12 +156,15 @@ class Cell:
             )
         return self._context
 
-    def _refuse_other_space(self, space: str) -> None:
-        scored = contracts.facts_of(self.inputs.audio_scores)["label_space"]
-        if scored != space:
+    def _activation_in(self, space: str) -> str:
+        """What makes probabilities of the audio scores; raises ValueError if the label map is of another label space."""
+        scored = contracts.facts_of(self.inputs.audio_scores)
+        if scored["label_space"] != space:
             raise ValueError(
-                f"{self.inputs.audio_scores} and {self.inputs.label_map} speak of different audio classes ({scored}, {space})"
+                f"{self.inputs.audio_scores} and {self.inputs.label_map} speak of different audio classes "
+                f"({scored['label_space']}, {space}): delete the older one to make it again"
             )
+        return scored["activation"]
 
     def evidence(self, clip_id: str) -> Evidence | None:
         """What was heard in a clip; None if the cell has no audio model."""

@@ -1,8 +1,4 @@
-"""Audio taggers: training on a sound bank, and scoring the sound of clips.
-
-Every file of scores names its label space by the fingerprint of its label list, so that scores and label maps that do not
-belong together are refused.
-"""
+"""Audio taggers that are trained here, on a bank of named sounds."""
 
 import csv
 from pathlib import Path
@@ -10,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from earshot import contracts, media, plugins, weights
+from earshot import contracts, media, plugins, tagger_weights, weights
+from earshot.audio_models import AudioModel
 from earshot.config import overrides
 from earshot.datasets import DatasetError
 from earshot.errors import MediaError
-from earshot.label_spaces import identity
 from earshot.randomness import numpy_generator, seed_of
 
 _HELD_OUT = 0.2  # share of the bank's excerpts on which the tagger's accuracy is measured
@@ -34,35 +29,37 @@ def read_bank(path: str) -> tuple[list[tuple[Path, str]], list[str]]:
 
 
 def train(
-    bank: str, plugin: str, hyper: dict[str, Any], seed: int, runtime: dict[str, Any], out: str, metrics_out: str
-) -> None:
+    bank: str, plugin: str, options: dict[str, Any], hyper: dict[str, Any], seed: int, runtime: dict[str, Any], out: str,
+    metrics_out: str,
+) -> None:  # fmt: skip
     """Train a tagger on a sound bank; write its weights with their labels, and its accuracy on held-out excerpts."""
     weights.use_threads(runtime["training_threads"])
     module = plugins.load("audio_models", plugin)
     settings = overrides(module.Hyper, hyper, "audio_models.<name>.hyper")
+    chosen = overrides(module.Options, options, "audio_models.<name>.options")
     rows, labels = read_bank(bank)
-    waves, targets = _load_bank(rows, labels, module.SPEC)
+    waves, targets = _load_bank(rows, labels, module.spec(chosen))
     order = numpy_generator("bank", seed).permutation(len(targets))
     n_held = round(_HELD_OUT * len(order))
     held, kept = torch.from_numpy(order[:n_held]), torch.from_numpy(order[n_held:])
     torch.manual_seed(seed_of("tagger", seed) % 2**63)
-    model = module.build(len(labels))
+    model = module.build(len(labels), chosen)
     losses = _fit(model, module, waves[kept], targets[kept], len(labels), settings, seed)
     model.eval()
     with torch.no_grad():
-        right = model(waves[held]).argmax(-1) == targets[held] if n_held else torch.zeros(0)
+        right = _logits(model, waves[held]).argmax(-1) == targets[held] if n_held else torch.zeros(0)
     top1 = 100 * float(right.float().mean()) if n_held else float("nan")
     metrics = [("train", "loss", loss, "nats") for loss in losses] + [("held_out", "top1", top1, "%")]
     table = [
         {"epoch": min(i, len(losses) - 1), "split": split, "metric": name, "value": value, "unit": unit}
         for i, (split, name, value, unit) in enumerate(metrics)
     ]
-    facts = {"labels": labels, "label_space": identity(labels), "plugin": plugin, "hyper": settings.model_dump()}
+    facts = tagger_weights.facts(plugin, chosen, labels, origin="trained", hyper=settings.model_dump())
     weights.save(out, model.state_dict(), facts)
     contracts.write(table, contracts.TRAINING, metrics_out, {**facts, "excerpts": len(targets), "held_out": n_held})
 
 
-def _load_bank(rows: list[tuple[Path, str]], labels: list[str], spec: Any) -> tuple[Tensor, Tensor]:
+def _load_bank(rows: list[tuple[Path, str]], labels: list[str], spec: AudioModel) -> tuple[Tensor, Tensor]:
     """All readable excerpts as (E, N), cut or looped to one window, and their labels (E,)."""
     length = int(spec.rate_hz * spec.window_s)
     waves, targets = [], []
@@ -94,7 +91,7 @@ def _fit(model: nn.Module, module: Any, waves: Tensor, targets: Tensor, n_classe
             if len(picks) < 2:
                 continue
             batch, labels = _batch(module, waves, targets, picks, n_classes, hyper, generator)
-            loss = nn.functional.binary_cross_entropy_with_logits(model(batch), labels)
+            loss = nn.functional.binary_cross_entropy_with_logits(_logits(model, batch), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -102,6 +99,11 @@ def _fit(model: nn.Module, module: Any, waves: Tensor, targets: Tensor, n_classe
             total.append(float(loss.detach()))
         losses.append(float(np.mean(total)))
     return losses
+
+
+def _logits(model: nn.Module, waves: Tensor) -> Tensor:
+    """Logits (B, A) of waves (B, N) that are sound to the end."""
+    return model(waves, torch.full((len(waves),), waves.shape[1]))
 
 
 def _batch(
@@ -113,36 +115,3 @@ def _batch(
     second = torch.tensor([both for _, both in mixed])
     labels[second, targets[others][second]] = 1.0
     return torch.stack([wave for wave, _ in mixed]), labels
-
-
-@torch.no_grad()
-def score(audio: str, weights_path: str, plugin: str, threads: int, out: str) -> None:
-    """Write the logits of every clip's sound; a clip without sound, or with non-finite scores, is marked as not heard."""
-    weights.use_threads(threads)
-    module = plugins.load("audio_models", plugin)
-    facts = weights.facts_of(weights_path)
-    model = module.build(len(facts["labels"]))
-    model.load_state_dict(load_file(weights_path))
-    model.eval()
-    rows = []
-    for row in contracts.read(audio, contracts.AUDIO):
-        logits, problem = torch.zeros(len(facts["labels"])), row["problem"]
-        if row["heard"]:
-            if row["rate"] != module.SPEC.rate_hz:
-                raise ValueError(f"{audio}: sound at {row['rate']} Hz, but {plugin} listens at {module.SPEC.rate_hz} Hz")
-            logits = model(_windows(media.load_wave(Path(audio).parent / row["wave"]), module.SPEC)).mean(0)
-            problem = "" if bool(logits.isfinite().all()) else "non-finite scores"
-        heard = row["heard"] and not problem
-        scores = logits.tolist() if heard else [0.0] * len(logits)
-        rows.append({"clip_id": row["clip_id"], "heard": heard, "problem": problem, "scores": scores})
-    contracts.write(rows, contracts.AUDIO_SCORES, out, {k: facts[k] for k in ("labels", "label_space")})
-
-
-def _windows(wave: media.Wave, spec: Any) -> Tensor:
-    """Cut a wave (N,) into windows (W, window); a short wave is looped, a rest of less than half a window is dropped."""
-    size = int(spec.rate_hz * spec.window_s)
-    if len(wave) < size:
-        return torch.from_numpy(np.resize(wave, (1, size)))
-    count = max(1, round(len(wave) / size))
-    starts = np.linspace(0, len(wave) - size, count).astype(int)
-    return torch.from_numpy(np.stack([wave[start : start + size] for start in starts]))

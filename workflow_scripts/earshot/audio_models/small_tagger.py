@@ -13,8 +13,12 @@ from torchaudio.transforms import MelSpectrogram
 
 from earshot.audio_models import AudioModel
 
-SPEC = AudioModel("small CNN tagger", rate_hz=16_000, window_s=2.0, source="after arXiv 1912.10211")
+RATE_HZ = 16_000
 _WIDTHS = (16, 32, 64, 96)
+
+
+class Options(BaseModel, extra="forbid"):
+    """Nothing to set."""
 
 
 class Hyper(BaseModel, extra="forbid"):
@@ -27,17 +31,22 @@ class Hyper(BaseModel, extra="forbid"):
     noise_db: float = Field(20.0, description="typical signal-to-noise ratio of added noise, dB")
 
 
+def spec(options: Options) -> AudioModel:
+    """Two seconds, over and over again."""
+    return AudioModel("small CNN tagger", RATE_HZ, window_s=2.0, source="after arXiv 1912.10211", short="loop")
+
+
 class _Tagger(nn.Module):
     def __init__(self, n_classes: int) -> None:
         super().__init__()
-        self.mel = MelSpectrogram(SPEC.rate_hz, n_fft=512, hop_length=200, n_mels=48, f_min=40, f_max=7800)
+        self.mel = MelSpectrogram(RATE_HZ, n_fft=512, hop_length=200, n_mels=48, f_min=40, f_max=7800)
         self.norm = nn.BatchNorm2d(1)
         widths = (1, *_WIDTHS)
         self.blocks = nn.Sequential(*[_block(a, b) for a, b in pairwise(widths)])
         self.head = nn.Linear(_WIDTHS[-1], n_classes)
 
-    def forward(self, waves: Tensor) -> Tensor:
-        """Map waves (B, N) to logits (B, A)."""
+    def forward(self, waves: Tensor, lengths: Tensor) -> Tensor:
+        """Map waves (B, N) to logits (B, A); windows are filled to the end, so that their lengths are all the same."""
         level = waves.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-4)
         mel = (self.mel(waves / level * 0.1) + 1e-6).log()  # loudness says nothing about what sounds
         maps = self.blocks(self.norm(mel[:, None]))  # (B, D, F, T)
@@ -50,9 +59,14 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.AvgPool2d(2))
 
 
-def build(n_classes: int) -> nn.Module:
+def build(n_classes: int, options: Options) -> nn.Module:
     """A tagger with random weights."""
     return _Tagger(n_classes)
+
+
+def tiny() -> Options:
+    """It is small as it is."""
+    return Options()
 
 
 def mix(wave: Tensor, other: Tensor, hyper: Hyper, generator: torch.Generator) -> tuple[Tensor, bool]:

@@ -19,7 +19,9 @@ _LEAST = 1e-30  # a probability whose logarithm is still finite
 class ListeningHyper(BaseModel, extra="forbid"):
     """Knobs of the mapped audio distribution and of its combination with vision."""
 
-    audio_activation: Literal["sigmoid", "softmax"] = "sigmoid"
+    audio_activation: Literal["sigmoid", "softmax"] | None = Field(
+        None, description="what makes probabilities of audio logits; none: what the audio model says, sigmoid for most"
+    )
     k_a: int = Field(5, ge=1, description="how many audio classes are listened to")
     tau_a: float = Field(0.1, ge=0, le=1, description="least probability of an audio class")
     gamma: float = Field(1.0, ge=0, description="1: an audio class shares its mass among its video classes; 0: no sharing")
@@ -49,12 +51,15 @@ def listened(evidence: Evidence | None, context: Context, hyper: ListeningHyper)
         raise ValueError("a method that listens needs a label map: set `audio_model` in the experiment")
     if evidence is None:
         return Heard(None, 0.0)
-    return mapped_audio(evidence.logits, evidence.heard, context.label_map, hyper)
+    return mapped_audio(evidence.logits, evidence.heard, context.label_map, hyper, context.audio_activation)
 
 
-def mapped_audio(logits: Tensor, heard: bool, label_map: Tensor, hyper: ListeningHyper) -> Heard:
-    """Map audio logits (A,) through a label map (A, K) to a distribution over video classes (K,), or to nothing."""
-    p = logits.sigmoid() if hyper.audio_activation == "sigmoid" else logits.softmax(0)
+def mapped_audio(logits: Tensor, heard: bool, label_map: Tensor, hyper: ListeningHyper, activation: str = "sigmoid") -> Heard:
+    """Map audio logits (A,) through a label map (A, K) to a distribution over video classes (K,), or to nothing.
+
+    `activation` is the audio model's own, which holds where `hyper` names none.
+    """
+    p = logits.sigmoid() if (hyper.audio_activation or activation) == "sigmoid" else logits.softmax(0)
     top = p.topk(min(hyper.k_a, len(p))).indices
     top = top[p[top] >= hyper.tau_a]
     kept = torch.zeros_like(p).index_copy(0, top, p[top])
