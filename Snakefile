@@ -24,6 +24,7 @@ include: "rules/results.smk"
 localrules:
     all,
     fetch_checkpoint,
+    ask_mapper,
     log_to_mlflow,
 
 

@@ -12,6 +12,11 @@ CONFIG = earshot_config.load(config)
 AT = Layout(
     CONFIG
 )  # input and params functions: AT.cell_clips, AT.code("training:train"), …
+READY = "|".join(name for name, m in CONFIG.audio_models.items() if m.scores) or "none"
+LISTENING = (
+    "|".join(name for name, m in CONFIG.audio_models.items() if not m.scores) or "none"
+)
+ASKED = "|".join(CONFIG.mappers) or "none"
 
 
 wildcard_constraints:
@@ -22,6 +27,9 @@ wildcard_constraints:
     experiment="|".join(CONFIG.experiments),
     checkpoint="|".join(CONFIG.checkpoints) or "none",
     audio_model="|".join(CONFIG.audio_models) or "none",
+    rate="[0-9]+",
+    mapper=f"{ASKED}|reviewed",
+    other=f"{ASKED}|reviewed",
 
 
 onstart:

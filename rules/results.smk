@@ -21,7 +21,7 @@ rule score_predictions:
     input:
         predictions=AT.cells(".parquet"),
         classes=AT.datasets("{data}/{dataset}/classes.parquet"),
-        label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.parquet"),
+        label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.{mapper}.parquet"),
     output:
         metrics="<results>/metrics/{experiment}.parquet",
         by_class="<results>/metrics/{experiment}.classes.parquet",
@@ -71,8 +71,8 @@ rule draw_figures:
         clips=AT.datasets("{data}/{dataset}/clips.parquet"),
         corrupted=AT.corrupted_clips,
         classes=AT.datasets("{data}/{dataset}/classes.parquet"),
-        audio=AT.datasets("{data}/{dataset}{sound}/audio/{model}/audio.parquet"),
-        label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.parquet"),
+        audio=AT.datasets("{data}/{dataset}{sound}/audio/{rate}/audio.parquet"),
+        label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.{mapper}.parquet"),
         training=AT.trainings,
     output:
         figures=directory("<results>/figures/{experiment}"),
@@ -102,11 +102,14 @@ rule write_report:
         clips=AT.datasets("{data}/{dataset}/clips.parquet", also_indexed=True),
         corrupted=AT.corrupted_clips,
         classes=AT.datasets("{data}/{dataset}/classes.parquet"),
-        audio=AT.datasets("{data}/{dataset}{sound}/audio/{model}/audio.parquet"),
+        audio=AT.datasets("{data}/{dataset}{sound}/audio/{rate}/audio.parquet"),
         audio_scores=AT.datasets(
             "{results}/audio_scores/{dataset}{sound}/{model}.parquet"
         ),
-        label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.parquet"),
+        label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.{mapper}.parquet"),
+        map_reports=AT.datasets(
+            "{results}/label_maps/{dataset}/{model}.{mapper}.html"
+        ),
         training=AT.trainings,
         tuning=AT.tuning_trials,
         environment="<results>/environment/{experiment}.json",

@@ -1,5 +1,6 @@
 """Every present and future plug-in keeps the contract of its kind."""
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from earshot import corruptions, plugins
 from earshot.adaptation import Clip, Context
 from earshot.backbones import WeightsError
+from earshot.mappers import Question
 from earshot.moments import recorded
 from earshot.randomness import numpy_generator
 
@@ -22,7 +24,8 @@ PHOTOGRAPHS = np.load(Path(__file__).parents[1] / "golden" / "corruptions" / "ar
 def test_it_documents_its_source(kind, name):
     module = plugins.load(kind, name)
     assert module.__doc__ and len(module.__doc__) > 80
-    assert "Source" in module.__doc__ or "SPEC" in vars(module) or name == "source"
+    from_nowhere = kind == "mappers" or name in ("source", "precomputed")
+    assert "Source" in module.__doc__ or "SPEC" in vars(module) or from_nowhere
 
 
 def test_unknown_keys_list_the_legal_ones():
@@ -210,15 +213,49 @@ def test_backbone_is_adapted_by_vitta(name):
     assert not torch.equal(outcome.logits, before[0])
 
 
-@pytest.mark.parametrize("name", plugins.available("audio_models"))
+LISTENING = [name for name in plugins.available("audio_models") if "build" in plugins.definitions("audio_models", name)]
+
+
+@pytest.mark.parametrize("name", LISTENING)
 def test_audio_model(name):
     module = plugins.load("audio_models", name)
-    model = module.build(7).eval()
+    options = module.tiny()
+    spec = module.spec(options)
+    assert spec.rate_hz == getattr(options, "rate_hz", module.RATE_HZ)
+    size = round(spec.rate_hz * spec.window_s)
+    model = module.build(7, options).eval()
+    lengths = torch.tensor([size, size // 3, 1])
+    waves = 0.1 * torch.randn(3, size) * (torch.arange(size) < lengths[:, None])
     with torch.no_grad():
-        scores = model(0.1 * torch.randn(2, int(module.SPEC.rate_hz * module.SPEC.window_s)))
-        silence = model(torch.zeros(1, int(module.SPEC.rate_hz * module.SPEC.window_s)))
-    assert scores.shape == (2, 7)
-    assert silence.isfinite().all()
+        together = model(waves, lengths)
+        alone = torch.cat([model(wave[None], length[None]) for wave, length in zip(waves, lengths, strict=True)])
+        silence = model(torch.zeros(1, size), torch.tensor([size]))
+    assert together.shape == (3, 7)
+    assert together.isfinite().all() and silence.isfinite().all()
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", plugins.available("audio_models"))
+def test_an_audio_model_says_where_what_it_knows_comes_from(name):
+    origins = {"mix", "import_weights", "import_scores"} & plugins.definitions("audio_models", name)
+    assert len(origins) == 1, "a bank, a checkpoint or scores made elsewhere"
+    assert isinstance(plugins.describe("audio_models", name)["rate_hz"], int)
+    assert plugins.load("audio_models", name).Options
+
+
+QUESTION = Question("d", ("Bark", "Meow, purr"), ("dog", "cat_video"), ("dog", "cat video"))
+
+
+@pytest.mark.parametrize("name", plugins.available("mappers"))
+def test_mapper(name):
+    module = plugins.load("mappers", name)
+    needs_model = module.Options.model_fields.get("model")
+    options = module.Options(**({"model": "m"} if needs_model and needs_model.is_required() else {}))
+    mapper = module.Mapper(QUESTION, options)
+    assert isinstance(mapper.model, str) and isinstance(mapper.prompt, str)
+    assert json.loads(json.dumps(mapper.identity)) == mapper.identity
+    assert mapper.most_requests(2) >= 0
+    assert not [field for field in module.Options.model_fields if "key" in field and field != "key_env"]
 
 
 @pytest.mark.parametrize("name", plugins.available("datasets"))

@@ -40,7 +40,7 @@ def change(values, path, value):
         ("runtime.torch_threads", "many", r"runtime.torch_threads: .* \(given: 'many'\)"),
         ("runtim", {}, r"runtim: Extra inputs are not permitted"),
         ("protocol.name", "onlin", r"protocol.name: .*'online', 'episodic', .*\(given: 'onlin'\)"),
-        ("experiments.demo.audio_model", "ast", r"unknown audio model 'ast'; available: demo_tagger"),
+        ("experiments.demo.audio_model", "vgg", r"unknown audio model 'vgg'; available: ast, beats"),
         ("experiments.demo.corruptions", ["clean"], r"the clean condition is asked for by `clean: true`"),
         ("experiments.demo.corruptions", ["sound_wind"], r"ask for it by `sound: {corruption: sound_wind, severity: 5}`"),
         (
@@ -53,7 +53,11 @@ def change(values, path, value):
         ("corruption.shards", 0, r"corruption.shards: .* \(given: 0\)"),
         ("backbones", {}, r"backbone 'tanet_small' has no weights for dataset 'demo': .* `scratch` .*fit: none \| head"),
         ("backbones.tanet_small.weights", "imagenet", r"`weights` is `random`, `scratch`, or a section"),
-        ("backbones.tanet_small.weights", {"checkpoint": "k400"}, r"unknown checkpoint 'k400'; available: clip_b16"),
+        (
+            "backbones.tanet_small.weights",
+            {"checkpoint": "k400"},
+            r"unknown checkpoint 'k400'; available: ast_audioset",
+        ),
         ("backbones.tanet_small.weights", {"random": True, "fit": "all"}, r"takes neither a checkpoint nor training"),
         ("backbones.tanet_small.weights", {"fit": "head"}, r"without a checkpoint there is nothing to keep"),
         (

@@ -66,7 +66,7 @@ def test_every_figure_of_the_index_is_there(world):
 
 
 def test_the_same_numbers_give_the_same_bytes(world, about, tmp_path):
-    with figures.matplotlib.rc_context(figures._STYLE):
+    with figures.matplotlib.rc_context(figures.STYLE):
         drawn = figures.gain_figure(world.metrics, about, figures.Look.of(world.metrics, about), "toy", "tiny")
         figures.save(drawn, tmp_path, "again")
     for suffix in (".svg", ".png"):

@@ -109,7 +109,7 @@ LIBRARY = "workflow_scripts/earshot"
             "label_map.py",
             '"dropped": dropped',
             '"dropped": list(dropped)',
-            {"map_labels"} | TUNED | RESULTS,
+            {"map_labels", "report_label_map"} | TUNED | RESULTS,
         ),
         ("tables.py", "def number(", "_EDITED = 1\n\n\ndef number(", {"make_tables", "log_to_mlflow"}),
     ],
@@ -208,7 +208,7 @@ def test_corrupting_in_memory_predicts_what_lossless_files_do(finished, tmp_path
     assert [path.name for path in sorted((memory / "h265_abr" / "5").glob("clips*.parquet"))] == [
         "clips-0.parquet", "clips-1.parquet", "clips.parquet",
     ]  # fmt: skip
-    assert (memory / "sound_wind" / "3" / "audio" / "demo_tagger" / "audio.parquet").exists()
+    assert (memory / "sound_wind" / "3" / "audio" / "16000" / "audio.parquet").exists()
     scores = tmp_path / "memory" / "results" / "audio_scores"
     assert (scores / "demo-c/sound_wind/3/demo_tagger.parquet").read_bytes() != (
         scores / "demo/demo_tagger.parquet"

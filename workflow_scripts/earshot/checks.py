@@ -21,7 +21,15 @@ def check(config: Config) -> int:
         overrides(plugins.load("backbones", backbone.plugin).Options, backbone.options, f"backbones.{name}.options")
         done += 2
     for name, model in config.audio_models.items():
-        overrides(plugins.load("audio_models", model.plugin).Hyper, model.hyper, f"audio_models.{name}.hyper")
+        module = plugins.load("audio_models", model.plugin)
+        overrides(module.Options, model.options, f"audio_models.{name}.options")
+        if hasattr(module, "Hyper"):
+            overrides(module.Hyper, model.hyper, f"audio_models.{name}.hyper")
+        elif model.hyper:
+            raise ConfigError(f"audio_models.{name}.hyper: '{model.plugin}' is not trained here: it takes `options` only")
+        done += 2
+    for name, mapper in config.mappers.items():
+        overrides(plugins.load("mappers", mapper.plugin).Options, mapper.options, f"mappers.{name}.options")
         done += 1
     for name, dataset in config.datasets.items():
         overrides(plugins.load("datasets", dataset.plugin).Options, dataset.options, f"datasets.{name}.options")

@@ -4,6 +4,7 @@ Imported when the Snakefile is read, so it imports neither torch nor PyAV. Every
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
@@ -19,6 +20,9 @@ Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Split = Literal["train", "val", "test"]
 CLEAN = "clean"
 CONTINUAL, MIXED = "continual", "mixed"  # protocols under which all corruptions are one stream
+OF_DATASET = "dataset"  # a label space: the classes of the dataset, in their order
+REVIEWED = "reviewed"  # in the place of a mapper's name: a map that is a user's file
+_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)  # what is given under such a name is never shown
 
 
 class ConfigError(ValueError):
@@ -52,6 +56,12 @@ def _pictures(names: Any) -> Any:
     return found
 
 
+def _not_reviewed(name: str) -> str:
+    if name == REVIEWED:
+        raise ValueError(f"'{REVIEWED}' is how maps that are files are called: give the mapper another name")
+    return name
+
+
 UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
 Pictures = Annotated[list[Annotated[Key, _plugin("corruptions")]], BeforeValidator(_pictures)]
 
@@ -73,11 +83,60 @@ class SoundBank(_Section):
 
 
 class AudioModelConfig(_Section):
-    """An audio model: a plug-in, the sound bank that it is trained on, and overrides of its hyper-parameters."""
+    """An audio model: a plug-in, and exactly one of `bank`, `checkpoint` and `scores`: where what it knows comes from."""
 
     plugin: Annotated[Key, _plugin("audio_models")]
-    bank: Key
-    hyper: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict, description="the plug-in's own options")
+    bank: Key | None = Field(None, description="the sound bank that it is trained on")
+    checkpoint: Key | None = Field(None, description="published weights")
+    scores: dict[Key, UserPath] = Field(
+        default_factory=dict, description="of `precomputed`: dataset -> a Parquet file of clip_id, scores"
+    )
+    classes: str = Field(
+        "", description="its sounds, where neither bank nor checkpoint says them: a label space, as in `checkpoints:`"
+    )
+    hyper: dict[str, Any] = Field(default_factory=dict, description="of training")
+    batch: Annotated[int, Field(ge=1)] = Field(16, description="windows that are scored at once; decides the last bits")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        given = [name for name in ("bank", "checkpoint", "scores") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of bank, checkpoint, scores; given: {', '.join(given) or 'none'}")
+        wanted = {"bank": "mix", "checkpoint": "import_weights", "scores": "import_scores"}
+        defined = plugins.definitions("audio_models", self.plugin)
+        if wanted[given[0]] not in defined:
+            fitting = next(name for name, function in wanted.items() if function in defined)
+            raise ValueError(f"audio model '{self.plugin}' takes `{fitting}`, not `{given[0]}`")
+        names_sounds = self.scores or "head_from_text" in defined
+        if bool(self.classes) != bool(names_sounds):
+            told = "needs" if names_sounds else "takes no"
+            raise ValueError(f"audio model '{self.plugin}' {told} `classes`: the sounds of its scores")
+        return self
+
+    @property
+    def rate_hz(self) -> int:
+        """The rate that it listens at; 0 for scores made elsewhere."""
+        return int(self.options.get("rate_hz") or plugins.describe("audio_models", self.plugin)["rate_hz"])
+
+
+class MapperConfig(_Section):
+    """What maps the names of sounds to the names of video classes: a plug-in and its options."""
+
+    plugin: Annotated[Key, _plugin("mappers")]
+    options: dict[str, Any] = Field(default_factory=dict, description="the plug-in's own options")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, values: Any) -> Any:
+        """Results record the config, so that nothing secret may stand in it."""
+        options = values.get("options") if isinstance(values, dict) else None
+        for name, value in options.items() if isinstance(options, dict) else ():
+            if _SECRET.search(str(name)) and name != "key_env":
+                raise ValueError(f"`{name}` must not stand in a config: keys are read from the environment, see `key_env`")
+            if isinstance(value, str) and "://" in value and "@" in value:
+                raise ValueError(f"`{name}` must not hold a user or a password")
+        return values
 
 
 class CheckpointConfig(_Section):
@@ -284,6 +343,7 @@ class Experiment(_Section):
     split: Split = "test"
     clean: bool = Field(True, description="also adapt to the clean clips, encoded in the same way, as severity 0")
     audio_model: Key | None = None
+    mapper: Key | None = Field(None, description="in the place of what `label_maps:` says; to compare maps")
     sound: SoundCondition | None = Field(None, description="what happens to the sound before it is listened to; none: nothing")
     protocol: Protocol | None = Field(None, description="what differs from the protocol of the whole config")
     tune: Tuning | None = None
@@ -341,8 +401,10 @@ class Config(_Section):
     datasets: dict[Key, DatasetConfig] = Field(default_factory=dict)
     sound_banks: dict[Key, SoundBank] = Field(default_factory=dict)
     audio_models: dict[Key, AudioModelConfig] = Field(default_factory=dict)
+    mappers: dict[Annotated[Key, AfterValidator(_not_reviewed)], MapperConfig] = Field(default_factory=dict)
     label_maps: dict[Key, dict[Key, str]] = Field(
-        default_factory=dict, description="dataset -> audio model -> reviewed JSON file, or its name in earshot/label_maps/"
+        default_factory=dict,
+        description="dataset -> audio model -> one of `mappers:`, or a reviewed JSON file, or its name in earshot/label_maps/",
     )
     checkpoints: dict[Key, CheckpointConfig] = Field(default_factory=dict)
     backbones: dict[Key, BackboneConfig] = Field(default_factory=dict)
@@ -371,8 +433,7 @@ class Config(_Section):
                     self.weights(backbone, dataset, where)
             if experiment.audio_model is not None:
                 _known("audio model", experiment.audio_model, self.audio_models, where)
-                for dataset in experiment.datasets:
-                    self.label_map(dataset, experiment.audio_model)
+                self._can_listen(experiment, where)
             if experiment.tune:
                 for method in experiment.tune.grid:
                     _known("method", method, experiment.methods, f"{where}.tune.grid")
@@ -383,12 +444,35 @@ class Config(_Section):
                 if given and given.checkpoint:
                     _known("checkpoint", given.checkpoint, self.checkpoints, f"backbones.{name}.weights")
         for name, model in self.audio_models.items():
-            _known("sound bank", model.bank, self.sound_banks, f"audio_models.{name}")
+            if model.bank:
+                _known("sound bank", model.bank, self.sound_banks, f"audio_models.{name}")
+            if model.checkpoint:
+                _known("checkpoint", model.checkpoint, self.checkpoints, f"audio_models.{name}")
+        for dataset, maps in self.label_maps.items():
+            for value in maps.values():
+                if not is_map_file(value):
+                    _known("mapper", value, self.mappers, f"label_maps.{dataset}")
         for section in ("sound_banks", "datasets"):
             for name, entry in getattr(self, section).items():
                 if entry.made_by:
                     _known("dataset", entry.made_by, self.datasets, f"{section}.{name}.made_by")
         return self
+
+    def _can_listen(self, experiment: Experiment, where: str) -> None:
+        """Refuse a dataset without a label map, or without the scores that its audio model stands for."""
+        assert experiment.audio_model is not None
+        if experiment.mapper:
+            _known("mapper", experiment.mapper, {*self.mappers, REVIEWED}, where)
+        scores = self.audio_models[experiment.audio_model].scores
+        for dataset in experiment.datasets:
+            if self.mapper_of(experiment, dataset) == REVIEWED and not is_map_file(
+                self.label_map(dataset, experiment.audio_model)
+            ):
+                raise ValueError(f"{where}.mapper: the label map of dataset '{dataset}' is no file that was reviewed")
+            if scores and dataset not in scores:
+                raise ValueError(f"{where}: audio model '{experiment.audio_model}' has no `scores` of dataset '{dataset}'")
+        if scores and experiment.sound:
+            raise ValueError(f"{where}.sound: '{experiment.audio_model}' stands for scores of the sound as it is")
 
     def _same_frames(self, experiment: str, where: str) -> None:
         """Refuse a protocol that evaluates other frames than source statistics are taken of, which all experiments share."""
@@ -430,14 +514,21 @@ class Config(_Section):
         return found
 
     def label_map(self, dataset: str, audio_model: str) -> str:
-        """The reviewed label map of a dataset and an audio model."""
+        """The label map of a dataset and an audio model: a file, or the name of a mapper."""
         try:
             return self.label_maps[dataset][audio_model]
         except KeyError:
             raise ValueError(
                 f"no label map from audio model '{audio_model}' to dataset '{dataset}': add it to `label_maps:`, as "
-                f"{dataset}: {{{audio_model}: <a JSON file>}}"
+                f"{dataset}: {{{audio_model}: <one of `mappers:`, or a JSON file>}}"
             ) from None
+
+    def mapper_of(self, experiment: Experiment, dataset: str) -> str:
+        """The mapper behind the label map of an experiment that listens; `reviewed` where the map is a file."""
+        if experiment.mapper:
+            return experiment.mapper
+        value = self.label_map(dataset, str(experiment.audio_model))
+        return REVIEWED if is_map_file(value) else value
 
     def protocol_of(self, experiment: str) -> Protocol:
         """The protocol that an experiment runs under: the whole config's, but for what the experiment says."""
@@ -502,7 +593,7 @@ def load(values: Mapping[str, Any]) -> Config:
         for problem in error.errors():
             where = ".".join(str(part) for part in problem["loc"]) or "config"
             message = problem["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(problem["input"], dict | list) else f" (given: {problem['input']!r})"
+            given = "" if isinstance(problem["input"], dict | list) else f" (given: {_shown(problem)})"
             lines.append(f"  {where}: {message}{given}")
         raise ConfigError("config.yaml is not valid:\n" + "\n".join(lines)) from None
 
@@ -510,6 +601,16 @@ def load(values: Mapping[str, Any]) -> Config:
 def runtime_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """The `runtime:` section of a raw config, with defaults: for jobs, which are not done again when speed alone changes."""
     return Runtime.model_validate(values.get("runtime", {})).model_dump()
+
+
+def _shown(problem: Mapping[str, Any]) -> str:
+    """What was given, unless it may be a secret."""
+    return "not shown" if any(_SECRET.search(str(part)) for part in problem["loc"]) else repr(problem["input"])
+
+
+def is_map_file(value: str) -> bool:
+    """Whether an entry of `label_maps:` is a file, and no mapper's name."""
+    return value.endswith(".json")
 
 
 def reviewed_label_map(name: str) -> Path:
@@ -525,5 +626,5 @@ def overrides(hyper: type[BaseModel], values: Mapping[str, Any], where: str) -> 
     try:
         return hyper.model_validate(dict(values))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']} (given: {p['input']!r})" for p in error.errors())
+        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']} (given: {_shown(p)})" for p in error.errors())
         raise ConfigError(f"{where}: {problems}. Legal keys: {', '.join(hyper.model_fields)}") from None

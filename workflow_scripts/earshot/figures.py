@@ -46,7 +46,7 @@ _STOP_WORDS = {
     contracts.DIVERGED: "loss not finite",
 }
 _MOST_PANELS = 6
-_STYLE: Any = {
+STYLE: Any = {
     "svg.hashsalt": "earshot",
     "text.parse_math": False,  # class names may hold a dollar
     "font.size": 9,
@@ -188,7 +188,7 @@ def draw(sources: Sources, metrics: Sequence[Row], about: About, folder: str | P
     folder, look = Path(folder), Look.of(metrics, about)
     folder.mkdir(parents=True, exist_ok=True)
     drawn: list[Drawn] = []
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         spent = costs(sources.timings)
         for dataset, backbone in groups(metrics):
             drawn += _draw_results(metrics, spent, about, look, dataset, backbone, folder)

@@ -1,10 +1,11 @@
-"""The map from audio classes to video classes: read from a reviewed file, checked against both vocabularies.
+"""The map from audio classes to video classes: a file that people read and edit, checked against both vocabularies.
 
 Our spec is `tta.md` section 7.2: weights in [0, 1]; audio classes that map to nothing and video classes that nothing maps to
 are legal and counted. The map is made from names alone, never from clips.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,41 @@ from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
 from earshot import contracts
-from earshot.files import sha256_of_file
+from earshot.files import fingerprint, sha256_of_file
+from earshot.label_spaces import identity
 
 
 class LabelMapError(ValueError):
     """A label map that cannot be used."""
 
 
-class _Target(BaseModel, extra="forbid"):
+class Target(BaseModel, extra="forbid"):
+    """A video class that an audio class speaks for."""
+
     label: str
-    weight: float = Field(1.0, ge=0, le=1)
+    weight: float = Field(1.0, ge=0, le=1, allow_inf_nan=False)
 
 
-class _Row(BaseModel, extra="forbid"):
+class Row(BaseModel, extra="forbid"):
+    """An audio class and the video classes that it speaks for."""
+
     audio_label: str
-    video_labels: list[_Target]
+    video_labels: list[Target]
 
 
-class ReviewedMap(BaseModel, extra="forbid"):
-    """A reviewed map with its provenance."""
+class Made(BaseModel, extra="forbid"):
+    """How a map was made by the workflow: for what question, at what cost, and what its rows were then."""
+
+    key: str = Field(description="fingerprint of the question: vocabularies, provider, model, prompt")
+    rows_sha256: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    dropped: list[str] = Field(description="names in answers that neither vocabulary knows")
+
+
+class MapFile(BaseModel, extra="forbid"):
+    """A label map with its provenance; `made` is absent from one that is written by hand."""
 
     dataset: str
     audio_model_labels: str
@@ -41,42 +58,58 @@ class ReviewedMap(BaseModel, extra="forbid"):
     reviewed_by: str
     date: str
     note: str
-    rows: list[_Row]
+    rows: list[Row]
+    made: Made | None = None
+
+    @property
+    def edited(self) -> bool:
+        """Whether the rows are others than those that the workflow made."""
+        return self.made is not None and self.made.rows_sha256 != rows_sha256(self.rows)
 
 
-def write(reviewed: str, audio_labels: list[str], space: str, classes: str, out: str) -> None:
-    """Check a reviewed map against both vocabularies and write it as a table."""
+def rows_sha256(rows: Sequence[Row]) -> str:
+    """Fingerprint of rows, by which an edit is noticed."""
+    return fingerprint([row.model_dump() for row in rows])
+
+
+def write(path: str, audio_labels: list[str], classes: str, out: str) -> None:
+    """Check a map against both vocabularies and write it as a table."""
     names = [row["name"] for row in contracts.read(classes, contracts.CLASSES)]
-    reviewed_map = read(reviewed)
-    rows, dropped = to_rows(reviewed_map, audio_labels, names)
+    file = read(path)
+    rows, dropped = to_rows(file, audio_labels, names)
     for pair in dropped:
         print(f"dropped: {pair}")
     reached = {row["video_name"] for row in rows}
-    facts = reviewed_map.model_dump(exclude={"rows"})
-    contracts.write(rows, contracts.LABEL_MAP, out, {
-        **facts, "label_space": space, "file_sha256": sha256_of_file(reviewed), "dropped": dropped,
-        "unreached_video_classes": [name for name in names if name not in reached], "audio_labels": audio_labels,
-    })  # fmt: skip
+    facts = {
+        **file.model_dump(exclude={"rows"}),
+        "label_space": identity(audio_labels),
+        "file_sha256": sha256_of_file(path),
+        "dropped": dropped + (file.made.dropped if file.made else []),
+        "unreached_video_classes": [name for name in names if name not in reached],
+        "audio_labels": audio_labels,
+    }
+    contracts.write(rows, contracts.LABEL_MAP, out, facts)
 
 
-def read(path: str | Path) -> ReviewedMap:
-    """Read a reviewed map; raises LabelMapError that says what is wrong with it."""
+def read(path: str | Path) -> MapFile:
+    """Read a label map; raises LabelMapError that says what is wrong with it."""
     try:
-        return ReviewedMap.model_validate_json(Path(path).read_text(encoding="utf-8"))
+        return MapFile.model_validate_json(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LabelMapError(f"no label map at {path}: write one, or name another in `label_maps:`") from None
     except (ValidationError, json.JSONDecodeError) as error:
         raise LabelMapError(f"{path} is no label map: {error}") from None
 
 
-def to_rows(reviewed: ReviewedMap, audio_labels: list[str], names: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
+def to_rows(file: MapFile, audio_labels: list[str], names: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows of the table in the order of the audio labels, and the labels that neither vocabulary knows."""
-    given = {row.audio_label: row.video_labels for row in reviewed.rows}
-    if len(given) < len(reviewed.rows):
+    given = {row.audio_label: row.video_labels for row in file.rows}
+    if len(given) < len(file.rows):
         raise LabelMapError("the label map lists an audio label more than once")
     if not set(given) & set(audio_labels):
         raise LabelMapError(f"the label map shares no audio label with the audio model's ({', '.join(audio_labels[:5])}, …)")
     dropped = [f"audio label '{label}'" for label in given if label not in audio_labels]
+    origin = f"{file.origin}, edited" if file.edited else file.origin
     rows = []
     for audio_class, audio_name in enumerate(audio_labels):
         targets = []
@@ -88,7 +121,7 @@ def to_rows(reviewed: ReviewedMap, audio_labels: list[str], names: list[str]) ->
         for video_class, video_name, weight in targets or [(-1, "", 0.0)]:
             rows.append({
                 "audio_class": audio_class, "audio_name": audio_name, "video_class": video_class, "video_name": video_name,
-                "weight": weight, "origin": reviewed.origin, "prompt_sha256": reviewed.prompt_sha256,
+                "weight": weight, "origin": origin, "prompt_sha256": file.prompt_sha256,
             })  # fmt: skip
     return rows, dropped
 

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from earshot import digests, plugins
-from earshot.config import SOUND, Cell, Config, DatasetConfig, Experiment, WeightsConfig, reviewed_label_map
+from earshot.config import (
+    OF_DATASET,
+    REVIEWED,
+    SOUND,
+    AudioModelConfig,
+    Cell,
+    Config,
+    DatasetConfig,
+    Experiment,
+    WeightsConfig,
+    reviewed_label_map,
+)  # fmt: skip
 from earshot.files import sha256_of_file
 from earshot.folders import listing
 
@@ -199,26 +210,98 @@ class Layout:
     def _weights(self, wildcards: Any) -> WeightsConfig:
         return self.config.weights(wildcards.backbone, wildcards.dataset)
 
+    # audio models
+
+    def audio_model(self, wildcards: Any) -> AudioModelConfig:
+        """The wildcard's audio model in the config."""
+        return self.config.audio_models[wildcards.audio_model]
+
     def audio_plugin(self, wildcards: Any) -> str:
         """The plug-in behind an audio model's name."""
-        return self.config.audio_models[wildcards.audio_model].plugin
+        return self.audio_model(wildcards).plugin
+
+    def audio_options(self, wildcards: Any) -> dict[str, Any]:
+        """What that plug-in is told."""
+        return dict(sorted(self.audio_model(wildcards).options.items()))
 
     def audio_hyper(self, wildcards: Any) -> dict[str, Any]:
         """Overrides of how an audio model is trained."""
-        return dict(sorted(self.config.audio_models[wildcards.audio_model].hyper.items()))
+        return dict(sorted(self.audio_model(wildcards).hyper.items()))
+
+    def audio_batch(self, wildcards: Any) -> int:
+        """How many windows an audio model scores at once."""
+        return self.audio_model(wildcards).batch
 
     def bank(self, wildcards: Any) -> str:
         """The list of the sounds that an audio model is trained on."""
-        return self.config.sound_banks[self.config.audio_models[wildcards.audio_model].bank].csv
+        return self._bank(wildcards).csv
 
     def bank_files(self, wildcards: Any) -> str:
         """What must exist before an audio model is trained: the preparation that writes its bank, or the user's list."""
-        bank = self.config.sound_banks[self.config.audio_models[wildcards.audio_model].bank]
+        bank = self._bank(wildcards)
         return f"{self.data}/{bank.made_by}/prepared.json" if bank.made_by else bank.csv
 
-    def reviewed_map(self, wildcards: Any) -> str:
-        """The reviewed label map between the wildcards' audio model and dataset."""
-        return str(reviewed_label_map(self.config.label_map(wildcards.dataset, wildcards.audio_model)))
+    def _bank(self, wildcards: Any) -> Any:
+        return self.config.sound_banks[self.audio_model(wildcards).bank or ""]
+
+    def tagger_weights(self, wildcards: Any) -> str | list[str]:
+        """The file of an audio model: trained here, or imported; of each dataset if its sounds are that one's classes.
+
+        Nothing for scores made elsewhere.
+        """
+        model, folder = self.audio_model(wildcards), f"{self.data}/audio_models/{wildcards.audio_model}"
+        if model.scores:
+            return []
+        if model.bank:
+            return f"{folder}/trained.safetensors"
+        own = f"{wildcards.dataset}/" if model.classes == OF_DATASET else ""
+        return f"{folder}/{own}imported.safetensors"
+
+    def tagger_manifest(self, wildcards: Any) -> str:
+        """What says where the files of an audio model's checkpoint are."""
+        return f"{self.data}/checkpoints/{self.audio_model(wildcards).checkpoint}.json"
+
+    def sounds(self, wildcards: Any) -> str:
+        """The label space that an audio model's sounds are said to be: its own, or its checkpoint's."""
+        model = self.audio_model(wildcards)
+        return model.classes or (self.config.checkpoints[model.checkpoint].classes if model.checkpoint else "")
+
+    def sounds_file(self, wildcards: Any) -> str | list[str]:
+        """The file of that label space, if it is the user's."""
+        space = self.sounds(wildcards)
+        return space if space.endswith(".csv") else []
+
+    def ready_scores(self, wildcards: Any) -> str:
+        """A user's scores of a dataset."""
+        return self.audio_model(wildcards).scores[wildcards.dataset]
+
+    def sound(self, wildcards: Any) -> str:
+        """The table of a dataset's sound at the rate of an audio model: shared by all models of that rate."""
+        return f"{self.data}/{wildcards.dataset}/audio/{self.audio_model(wildcards).rate_hz}/audio.parquet"
+
+    def corrupted_sound(self, wildcards: Any) -> str:
+        """The same of the sound of a corrupted set."""
+        return f"{self.folder_of_corrupted(wildcards)}/audio/{self.audio_model(wildcards).rate_hz}/audio.parquet"
+
+    # label maps
+
+    def mapper(self, wildcards: Any) -> dict[str, Any]:
+        """The plug-in behind a mapper's name and its options."""
+        given = self.config.mappers[wildcards.mapper]
+        return {"plugin": given.plugin, "options": dict(sorted(given.options.items()))}
+
+    def map_file(self, wildcards: Any) -> str:
+        """The file of a label map: a user's, or the one that a mapper makes and a user may edit."""
+        return self._map_file(wildcards, wildcards.mapper)
+
+    def other_map_file(self, wildcards: Any) -> str:
+        """The file of the label map that another one is compared with."""
+        return self._map_file(wildcards, wildcards.other)
+
+    def _map_file(self, wildcards: Any, mapper: str) -> str:
+        if mapper == REVIEWED:
+            return str(reviewed_label_map(self.config.label_map(wildcards.dataset, wildcards.audio_model)))
+        return f"{self.data}/label_maps/{wildcards.dataset}/{wildcards.audio_model}/{mapper}.json"
 
     # code
 
@@ -287,8 +370,11 @@ class Layout:
 
     def label_map(self, wildcards: Any) -> str | list[str]:
         """The label map of a cell's dataset, if its experiment listens."""
-        model = self.experiment(wildcards).audio_model
-        return f"{self.results}/label_maps/{wildcards.dataset}/{model}.parquet" if model else []
+        spec = self.experiment(wildcards)
+        if not spec.audio_model:
+            return []
+        mapper = self.config.mapper_of(spec, wildcards.dataset)
+        return f"{self.results}/label_maps/{wildcards.dataset}/{spec.audio_model}.{mapper}.parquet"
 
     def runs(self, wildcards: Any) -> list[list[Any]]:
         """Every run of a cell: variant, plug-in, overrides, seed."""
@@ -338,17 +424,27 @@ class Layout:
     def datasets(self, pattern: str, also_indexed: bool = False) -> Callable[[Any], list[str]]:
         """An input function: `pattern` for every dataset of the wildcard's experiment.
 
-        A pattern that names the audio model gives nothing where the experiment does not listen; `{sound}` is the sub-folder
-        of the corrupted sound, if it listens to that.
+        A pattern that names the audio model, or the `rate` at which it listens, gives nothing where the experiment does not;
+        `{sound}` is the sub-folder of the corrupted sound, if it listens to that, and `{mapper}` what its label map is from.
         """
 
         def fill(wildcards: Any) -> list[str]:
             spec = self.experiment(wildcards)
-            if "{model}" in pattern and spec.audio_model is None:
+            model = self.config.audio_models[spec.audio_model] if spec.audio_model else None
+            rate = model.rate_hz if model and not model.scores else None
+            if ("{model}" in pattern and model is None) or ("{rate}" in pattern and rate is None):
                 return []
             names = [*spec.datasets, *(spec.also_index if also_indexed else [])]
-            roots = {"data": self.data, "results": self.results, "model": spec.audio_model, "sound": _of_sound(spec)}
-            return [pattern.format(dataset=name, **roots) for name in names]
+            places = {
+                "data": self.data,
+                "results": self.results,
+                "model": spec.audio_model,
+                "sound": _of_sound(spec),
+                "rate": rate,
+            }
+            mapped = "{mapper}" in pattern
+            mappers = {name: self.config.mapper_of(spec, name) if mapped else "" for name in names}
+            return [pattern.format(dataset=name, mapper=mappers[name], **places) for name in names]
 
         return fill
 
@@ -363,7 +459,8 @@ class Layout:
         spec = self.experiment(wildcards)
         pairs = [(b, d) for d in spec.datasets for b in spec.backbones if self.config.weights(b, d).fit != "none"]
         sources = [f"{self.results}/training/{b}/{d}.parquet" for b, d in pairs]
-        return sources + ([f"{self.results}/training/audio/{spec.audio_model}.parquet"] if spec.audio_model else [])
+        listens = spec.audio_model and self.config.audio_models[spec.audio_model].bank
+        return sources + ([f"{self.results}/training/audio/{spec.audio_model}.parquet"] if listens else [])
 
     def tuning_trials(self, wildcards: Any) -> list[str]:
         """The tables of tried hyper-parameters of the wildcard's experiment."""
@@ -395,8 +492,10 @@ class Layout:
 
     def files(self, wildcards: Any) -> dict[str, str]:
         """Where a reader of the report finds what."""
-        name = wildcards.experiment
+        name, listens = wildcards.experiment, self.experiment(wildcards).audio_model
+        maps = {"label maps, a page each": f"{self.results}/label_maps/"} if listens else {}
         return {
+            **maps,
             "predictions, one row a clip": f"{self.results}/predictions/{name}/",
             "metrics": f"{self.results}/metrics/{name}.parquet",
             "tables as Markdown, CSV and LaTeX": f"{self.results}/tables/{name}/",

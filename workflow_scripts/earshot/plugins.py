@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_TRAITS = ("PREDICTS", "NEEDS", "BATCHED", "TWO_PASS")
-KINDS = ("datasets", "corruptions", "backbones", "audio_models", "methods")
+_TRAITS = {"methods": ("PREDICTS", "NEEDS", "BATCHED", "TWO_PASS"), "audio_models": ("RATE_HZ",)}  # literals in their files
+KINDS = ("datasets", "corruptions", "backbones", "audio_models", "mappers", "methods")
 _PACKAGE = Path(__file__).parent
 
 
@@ -44,13 +44,22 @@ def load(kind: str, name: str) -> ModuleType:
 
 
 def describe(kind: str, name: str) -> dict[str, Any]:
-    """A plug-in's one-line summary and, for methods, how they work; read without importing it."""
-    tree = ast.parse((_PACKAGE / kind / f"{check(kind, name)}.py").read_text(encoding="utf-8"))
+    """A plug-in's one-line summary and its traits, such as a method's; read without importing it."""
+    tree = _tree(kind, name)
     summary = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
-    about: dict[str, Any] = {"plugin": name, "summary": summary}
-    if kind == "methods":
-        about |= {name.lower(): value for name, value in _constants(tree, _TRAITS).items()}
-    return about
+    traits = _constants(tree, _TRAITS.get(kind, ()))
+    return {"plugin": name, "summary": summary, **{key.lower(): value for key, value in traits.items()}}
+
+
+def definitions(kind: str, name: str) -> set[str]:
+    """Names of the functions and classes of a plug-in, also of those that it imports; read without importing it."""
+    nodes = _tree(kind, name).body
+    defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return defined | {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
+def _tree(kind: str, name: str) -> ast.Module:
+    return ast.parse((_PACKAGE / kind / f"{check(kind, name)}.py").read_text(encoding="utf-8"))
 
 
 def _constants(tree: ast.Module, names: Collection[str]) -> dict[str, Any]:

@@ -155,10 +155,15 @@ def collect(paths: Paths, about: About, experiment: str) -> ReportData:
 
 def render(data: ReportData) -> str:
     """Fill the template; returns HTML."""
+    return environment().get_template("report.html.j2").render(data=data)
+
+
+def environment() -> Environment:
+    """The templates of pages, with their filters."""
     loader = FileSystemLoader(_TEMPLATES)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["parts"] = cell_parts
-    return environment.get_template("report.html.j2").render(data=data)
+    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found.filters["parts"] = cell_parts
+    return found
 
 
 def cell_parts(text: str) -> tuple[str, str]:
@@ -517,7 +522,7 @@ def sound_grids(paths: Paths, about: About, known: Sequence[str]) -> list[Grid]:
     }
     maps: dict[tuple[str, str], dict[int, set[int]]] = {}
     for path in paths.label_map:
-        found = maps.setdefault((dataset_of(path, known), Path(path).stem), {})
+        found = maps.setdefault((dataset_of(path, known), Path(path).name.split(".")[0]), {})
         for row in contracts.read(path, contracts.LABEL_MAP):
             found.setdefault(row["audio_class"], set()).update({row["video_class"]} if row["video_class"] >= 0 else set())
     for path in paths.audio_scores:
