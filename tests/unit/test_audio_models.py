@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from clap_files import small_clap, write_tokenizer
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch.nn import functional
@@ -14,15 +15,12 @@ from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
     ASTForAudioClassification,
-    ClapConfig,
     ClapFeatureExtractor,
-    ClapModel,
-    ClapTextConfig,
     RobertaTokenizer,
 )  # fmt: skip
 
 from earshot import plugins
-from earshot.audio_models import _htsat, _kaldi, _logmel
+from earshot.audio_models import _kaldi, _logmel
 from earshot.backbones import WeightsError
 
 SOUNDS = 6
@@ -256,25 +254,11 @@ def test_each_mean_over_time_of_htsat_is_that_of_its_convolution():
 # --- CLAP
 
 
-def write_tokenizer(folder):
-    """All bytes and one merge: the least that RoBERTa's tokenizer takes."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    letters = [*map(chr, printable), *(chr(256 + i) for i in range(256 - len(printable)))]
-    words = ["<s>", "<pad>", "</s>", "<unk>", *letters, "in", "<mask>"]
-    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\ni n\n")
-    return len(words)
-
-
 @pytest.fixture(scope="module")
 def clap_folder(tmp_path_factory):
     """A small CLAP model with its tokenizer, as a hub repository holds them, and the model."""
     folder = tmp_path_factory.mktemp("clap")
-    text = ClapTextConfig(
-        vocab_size=write_tokenizer(folder), hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96
-    )
-    torch.manual_seed(0)
-    model = disturbed(ClapModel(ClapConfig(text_config=text, audio_config=_htsat.config("mini"), projection_dim=16)))
+    model = disturbed(small_clap(folder))
     model.save_pretrained(folder)
     return folder, model
 

@@ -12,6 +12,7 @@ from earshot.config import Protocol
 
 METHODS = Path(__file__).parents[2] / "docs" / "adaptation.md"
 BACKBONES = Path(__file__).parents[2] / "docs" / "backbones.md"
+LISTENING = Path(__file__).parents[2] / "docs" / "listening.md"
 PAGE = Path(__file__).parents[2] / "docs" / "corruptions.md"
 
 
@@ -88,3 +89,30 @@ def test_every_experiment_and_protocol_is_listed():
         assert f"`{name}`" in page or f"`{name.rpartition('_')[0]}_1`" in page
     for name in get_args(Protocol.model_fields["name"].annotation):
         assert f"| `{name}` |" in page
+
+
+@pytest.mark.parametrize("name", plugins.available("audio_models"))
+def test_every_audio_model_is_listed_with_what_it_takes(name):
+    module, page = plugins.load("audio_models", name), LISTENING.read_text(encoding="utf-8")
+    if not hasattr(module, "build"):
+        assert all(f"`{option}: " in page for option in module.Options.model_fields)
+        return
+    spec, model = module.spec(module.Options()), module.build(527, module.Options())
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    cells = [
+        f"`{name}`", spec.title, f"{millions:.1f}", spec.rate_hz, f"{spec.window_s:g}", spec.short, spec.activation,
+        ", ".join(f"`{option}`" for option in module.Options.model_fields) or "none",
+    ]  # fmt: skip
+    assert f"| {' | '.join(map(str, cells))} |" in page
+
+
+@pytest.mark.parametrize("name", plugins.available("mappers"))
+def test_every_mapper_is_listed_with_its_options(name):
+    page = LISTENING.read_text(encoding="utf-8")
+    fields = plugins.load("mappers", name).Options.model_fields.items()
+    told = [f"`{key}`" if field.is_required() else f"`{key}: {plain(field.default)}`" for key, field in fields]
+    assert f"| `{name}` | {', '.join(told) or 'none'} |" in page
+
+
+def plain(value):
+    return "null" if value is None else value

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,3 +174,10 @@ def test_a_pseudo_label_is_a_distribution(values, is_heard, combine, alpha_max):
     if not is_heard:
         assert mapped.q is None
         assert alpha == 0
+
+
+@pytest.mark.parametrize("path", sorted(Path(label_map.__file__).parent.glob("label_maps/*.json")), ids=lambda path: path.stem)
+def test_every_map_of_the_library_states_how_it_was_made(path):
+    file = label_map.read(path)
+    assert file.note and file.date and (file.reviewed_by or file.model)
+    assert not (file.origin == "reviewed" and file.model), "a reviewed map that a model made says so as its origin"

@@ -10,6 +10,7 @@ import torch
 import yaml
 from chat_server import ChatServer, serving
 from checkout import Checkout
+from clap_files import small_clap
 
 from earshot import contracts, label_spaces, plugins, weights
 
@@ -28,6 +29,8 @@ def listened(finished, tmp_path_factory):
     torch.manual_seed(0)
     options = module.tiny()
     weights.save(folder / "ast.safetensors", module.build(527, options).state_dict(), {})
+    (folder / "clap").mkdir()
+    small_clap(folder / "clap").save_pretrained(folder / "clap")
     scores = contracts.read(folder / "results/audio_scores/demo/demo_tagger.parquet", contracts.AUDIO_SCORES)
     labels = contracts.facts_of(folder / "results/audio_scores/demo/demo_tagger.parquet")["labels"]
     mine = [{"clip_id": row["clip_id"], "scores": row["scores"]} for row in scores if row["heard"]]
@@ -40,7 +43,7 @@ def listened(finished, tmp_path_factory):
     with serving(copy.server) as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORKFLOW_KEY", KEY)
         copy.config = copy.write_config("listening.yaml", config(folder, url, options))
-        copy.run("heard", "ready", "results/label_maps/demo/small.asked-against-names.md", config=copy.config)
+        copy.run("heard", "ready", "named", "results/label_maps/demo/small.asked-against-names.md", config=copy.config)
         yield copy
 
 
@@ -52,16 +55,23 @@ def config(folder, url, options):
     asked = {"base_url": url, "model": "parrot", "key_env": "WORKFLOW_KEY", "batch": 100}
     return {
         **yaml.safe_load((folder / "tests/config/tiny.yaml").read_text()),
-        "checkpoints": {"tiny_ast": {"path": "ast.safetensors", "classes": "audioset527"}},
+        "checkpoints": {"tiny_ast": {"path": "ast.safetensors", "classes": "audioset527"}, "tiny_clap": {"path": "clap"}},
         "audio_models": {
             "small": {"plugin": "ast", "checkpoint": "tiny_ast", "options": options.model_dump(), "batch": 5},
+            "words": {
+                "plugin": "clap_zero_shot",
+                "checkpoint": "tiny_clap",
+                "options": {"variant": "mini"},
+                "classes": "dataset",
+            },
             "mine": {"plugin": "precomputed", "scores": {"demo": "mine.parquet"}, "classes": "sounds.csv"},
         },
         "mappers": {"asked": {"plugin": "openai", "options": asked}, "names": {"plugin": "exact"}},
-        "label_maps": {"demo": {"small": "asked", "mine": "demo.json"}},
+        "label_maps": {"demo": {"small": "asked", "mine": "demo.json", "words": "names"}},
         "experiments": {
             "heard": {**experiment, "audio_model": "small"},
             "ready": {**experiment, "audio_model": "mine"},
+            "named": {**experiment, "audio_model": "words"},
         },
         "targets": ["heard"],
     }
@@ -85,6 +95,16 @@ def test_a_published_model_listens_and_a_language_model_is_asked_once(listened):
     assert {*paid} <= {row["audio_label"] for row in asked["rows"]}
     assert (folder / "results/label_maps/demo/small.asked-against-names.md").read_text().startswith("# openai parrot against")
     assert "527 sounds speak for a class" in (folder / "results/label_maps/demo/small.asked.html").read_text()
+
+
+def test_a_zero_shot_model_listens_for_the_classes_themselves(listened):
+    folder = listened.folder
+    names = [row["name"] for row in contracts.read(folder / "data/demo/classes.parquet", contracts.CLASSES)]
+    facts = contracts.facts_of(folder / "results/audio_scores/demo/words.parquet")
+    assert facts["labels"] == names and facts["activation"] == "softmax"
+    table = contracts.read(folder / "results/label_maps/demo/words.names.parquet", contracts.LABEL_MAP)
+    assert [row["audio_name"] for row in table] == [row["video_name"] for row in table] == names
+    assert (folder / "data/demo/audio/48000/audio.parquet").exists()
 
 
 def test_the_key_is_in_no_file(listened):

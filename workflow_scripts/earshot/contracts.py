@@ -96,7 +96,7 @@ LABEL_MAP = pa.schema(
         _field("video_class", _I2, note="-1: maps to none"),
         _field("video_name", _STR),
         _field("weight", _F4, note="in [0, 1]"),
-        _field("origin", _STR, note="llm or reviewed"),
+        _field("origin", _STR, note="reviewed, or the mapper's plug-in; edited: by hand since"),
         _field("prompt_sha256", _STR),
     ]
 )

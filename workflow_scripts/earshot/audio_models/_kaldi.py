@@ -53,5 +53,6 @@ class KaldiLogMel(nn.Module):
         frames = frames - frames.mean(-1, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], -1)  # Kaldi takes the first sample as its own predecessor
         frames = (frames - _PRE_EMPHASIS * before) * self.window
-        power = torch.fft.rfft(frames, n=_FFT).abs().square()
+        spectrum = torch.fft.rfft(frames, n=_FFT)
+        power = spectrum.real.square() + spectrum.imag.square()  # abs() takes care of extremes and needs longer
         return (power @ self.banks).clamp(min=_SMALLEST).log()

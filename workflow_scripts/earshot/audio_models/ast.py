@@ -58,7 +58,28 @@ class _Tagger(nn.Module):
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """Map waves (B, N) of `lengths` samples (B,) to logits (B, A)."""
-        return self.head(self.model(self.features(waves, lengths)).logits)
+        return self.head(self.model.classifier(self.summary(self.features(waves, lengths))))
+
+    def summary(self, features: Tensor) -> Tensor:
+        """Map spectrograms (B, 1024, 128) to the mean (B, C) of the class and distillation tokens, which alone are read.
+
+        The last block is computed for these two only, as the others' would go to waste.
+        """
+        network = self.model.audio_spectrogram_transformer
+        tokens = network.embeddings(features)
+        for block in network.layers[:-1]:
+            tokens = block(tokens)
+        last = network.layers[-1]
+        attention, normed = last.attention, last.layernorm_before(tokens)
+
+        def by_head(projected: Tensor) -> Tensor:
+            return projected.unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+
+        asked, keys, values = attention.q_proj(normed[:, :2]), attention.k_proj(normed), attention.v_proj(normed)
+        heard = functional.scaled_dot_product_attention(by_head(asked), by_head(keys), by_head(values))
+        read = tokens[:, :2] + attention.o_proj(heard.transpose(1, 2).flatten(2))
+        read = read + last.mlp(last.layernorm_after(read))
+        return network.layernorm(read).mean(1)
 
 
 def build(n_classes: int, options: Options) -> nn.Module:
