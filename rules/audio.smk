@@ -179,11 +179,19 @@ rule ask_mapper:  # once: no digest of code, and a map that answers the same que
         "<logs>/ask_mapper/{dataset}/{audio_model}/{mapper}.log",
     wildcard_constraints:
         mapper=ASKED,
+    retries: 0  # what may pass is tried again in the job; more would be paid for
     conda:
         "../envs/language.yaml"
+    threads: CONFIG.runtime.torch_threads
+    resources:
+        mem_mb=8_000,
     params:
         mapper=AT.mapper,
         space=AT.sounds,
+        answers=AT.answers,
+        prompts=AT.package_files("prompts/*.txt"),
+        spaces=AT.package_files("classes/*.csv"),
+        torch_threads=CONFIG.runtime.torch_threads,
     script:
         "../workflow_scripts/ask_mapper.py"
 

@@ -12,11 +12,11 @@ CONFIG = earshot_config.load(config)
 AT = Layout(
     CONFIG
 )  # input and params functions: AT.cell_clips, AT.code("training:train"), …
-READY = "|".join(name for name, m in CONFIG.audio_models.items() if m.scores) or "none"
+READY = "|".join(name for name, m in CONFIG.audio_models.items() if m.scores) or "(?!)"
 LISTENING = (
-    "|".join(name for name, m in CONFIG.audio_models.items() if not m.scores) or "none"
+    "|".join(name for name, m in CONFIG.audio_models.items() if not m.scores) or "(?!)"
 )
-ASKED = "|".join(CONFIG.mappers) or "none"
+ASKED = "|".join(CONFIG.mappers) or "(?!)"
 
 
 wildcard_constraints:

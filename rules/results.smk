@@ -107,9 +107,7 @@ rule write_report:
             "{results}/audio_scores/{dataset}{sound}/{model}.parquet"
         ),
         label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.{mapper}.parquet"),
-        map_reports=AT.datasets(
-            "{results}/label_maps/{dataset}/{model}.{mapper}.html"
-        ),
+        map_reports=AT.datasets("{results}/label_maps/{dataset}/{model}.{mapper}.html"),
         training=AT.trainings,
         tuning=AT.tuning_trials,
         environment="<results>/environment/{experiment}.json",

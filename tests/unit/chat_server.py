@@ -79,7 +79,7 @@ class ChatServer:
         http.send_response(200)
         http.send_header("Content-Length", "100000")
         http.end_headers()
-        for _ in range(20):
+        for _ in range(40):  # much longer than any deadline of a test
             http.wfile.write(b" ")
             http.wfile.flush()
             time.sleep(0.1)
@@ -93,6 +93,10 @@ class ChatServer:
     def hung_up(self, http, body):
         http.close_connection = True
         http.connection.shutdown(2)
+
+    def odd_bill(self, http, body):
+        message = {"choices": [{"message": {"content": json.dumps({"rows": self.rows(body)})}}]}
+        self.send(http, json.dumps({**message, "usage": {"prompt_tokens": "n/a"}}))
 
     def no_chat(self, http, body):
         self.send(http, '{"hello": "world"}')

@@ -66,3 +66,15 @@ def test_a_user_s_list(tmp_path):
 def test_identity_depends_on_order():
     assert label_spaces.identity(["a", "b"]) != label_spaces.identity(["b", "a"])
     assert label_spaces.identity(["a", "b"]).startswith("2-")
+
+
+def test_names_must_be_there_once_and_not_be_empty(tmp_path):
+    path = tmp_path / "space.csv"
+    path.write_text("index,name\n0,a\n1,a\n2,\n")
+    with pytest.raises(label_spaces.LabelSpaceError, match="once and not be empty: 'a', ''"):
+        label_spaces.read(str(path))
+
+
+def test_a_finder_takes_the_name_itself_before_one_that_is_spelt_otherwise():
+    find = label_spaces.Finder(["C", "C++", "Violin, fiddle"])
+    assert [find(text) for text in ("C", "C++", "violin_fiddle", "viola")] == ["C", "C++", "Violin, fiddle", None]

@@ -64,12 +64,12 @@ def test_the_local_mapper_keeps_batches(tiny, tmp_path):
     asked = Question("d", ("bark", "pool", "dog"), CLASSES, CLASSES)
     out = tmp_path / "m.json"
     options = {"model": str(tiny), "batch": 2, "least": -10.0}
-    mapping.ask(asked, "tagger", "local", options, out)
+    mapping.ask(asked, "tagger", "local", options, tmp_path / "answers", out)
     made = label_map.read(out)
     assert made.model == "tiny" and made.date == "" and made.made.requests == 0
     assert all(len(row.video_labels) for row in made.rows)
-    assert len(list(out.with_suffix("").rglob("*.json"))) == 2
-    mapping.ask(asked, "tagger", "local", {**options, "batch": 1}, tmp_path / "again.json")
+    assert len(list((tmp_path / "answers").rglob("*.json"))) == 2
+    mapping.ask(asked, "tagger", "local", {**options, "batch": 1}, tmp_path / "others", tmp_path / "again.json")
     assert label_map.read(tmp_path / "again.json").rows == made.rows
 
 
@@ -107,7 +107,7 @@ def mapped(plugin, options, dataset, sounds, folder):
     """The rows of a map's table, and how long it took in s."""
     classes, readable = names(dataset)
     start = time.perf_counter()
-    mapping.ask(Question(dataset, sounds, classes, readable), "audioset", plugin, options, folder / "m.json")
+    mapping.ask(Question(dataset, sounds, classes, readable), "audioset", plugin, options, folder, folder / "m.json")
     rows, dropped = label_map.to_rows(label_map.read(folder / "m.json"), list(sounds), list(classes))
     assert not dropped
     return rows, time.perf_counter() - start

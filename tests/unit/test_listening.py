@@ -145,6 +145,12 @@ def test_a_label_map_of_another_vocabulary_is_refused(tmp_path):
         label_map.to_rows(label_map.read(reviewed(tmp_path, rows)), ["Tone"], ["dog"])
     with pytest.raises(label_map.LabelMapError, match="more than once"):
         label_map.to_rows(label_map.read(reviewed(tmp_path, rows * 2)), ["Bark"], ["dog"])
+    twice = [{"audio_label": "Bark", "video_labels": [target("dog"), target("dog", 0.5)]}]
+    with pytest.raises(label_map.LabelMapError, match="gives 'Bark' a video label more than once"):
+        label_map.to_rows(label_map.read(reviewed(tmp_path, twice)), ["Bark"], ["dog"])
+    (tmp_path / "latin.json").write_bytes("é".encode("latin-1"))
+    with pytest.raises(label_map.LabelMapError, match="is no label map"):
+        label_map.read(tmp_path / "latin.json")
 
 
 def test_the_demo_map_covers_the_demo_vocabularies():

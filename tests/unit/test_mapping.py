@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from earshot import answers, contracts, label_map, label_spaces, map_agreement, map_report, mapping
 from earshot.chat import Client
-from earshot.config import ConfigError
+from earshot.config import ConfigError, load
 from earshot.label_map import LabelMapError
 from earshot.mappers import Question, exact, rows_of
 
@@ -38,9 +38,9 @@ def question(sounds=SOUNDS, classes=CLASSES):
 
 
 def ask(server, out, asked=None, **options):
-    settings = {"model": "m", "key_env": "TEST_KEY", "batch": 2, "timeout_s": 0.4, "deadline_s": 0.5, **options}
+    settings = {"model": "m", "key_env": "TEST_KEY", "batch": 2, "deadline_s": 0.5, **options}
     with serving(server) as url:
-        mapping.ask(asked or question(), "tagger", "openai", {"base_url": url, **settings}, out)
+        mapping.ask(asked or question(), "tagger", "openai", {"base_url": url, **settings}, answers_of(out), out)
     return label_map.read(out)
 
 
@@ -48,8 +48,12 @@ def weights(file):
     return {row.audio_label: {t.label: t.weight for t in row.video_labels} for row in file.rows}
 
 
+def answers_of(out):
+    return out.parent / "answers"
+
+
 def exchanges(out):
-    return [json.loads(path.read_text()) for path in sorted(out.with_suffix("").rglob("*.json"))]
+    return [json.loads(path.read_text()) for path in sorted(answers_of(out).rglob("*.json"))]
 
 
 def test_a_map_is_asked_for_in_batches_and_told(tmp_path, capsys):
@@ -147,20 +151,27 @@ def unknown_class(rows):
 
 def test_unknown_video_classes_are_asked_for_again_and_at_last_dropped_and_counted(tmp_path):
     server = ChatServer(TRUTH, [unknown_class])
-    file = ask(server, tmp_path / "once.json")
+    file = ask(server, tmp_path / "once" / "m.json")
     assert weights(file) == TRUTH and not file.made.dropped and len(server.seen) == 4
-    stubborn = ask(ChatServer(TRUTH, [unknown_class] * 3), tmp_path / "always.json")
+    stubborn = ask(ChatServer(TRUTH, [unknown_class] * 3), tmp_path / "always" / "m.json")
     assert weights(stubborn) == TRUTH
     assert stubborn.made.dropped == ["video label 'unicorn' of 'Bark'", "video label 'unicorn' of 'Meow'"]
 
 
+TOLD = {
+    "busy": "429", "broken": "500", "slow": "silent for 0.5 s", "dribble": "longer than 0.5 s", "no_chat": "none of a chat",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("fault", ["busy", "broken", "slow", "dribble", "cut", "hung_up", "no_chat"])
-def test_a_failure_that_may_pass_is_tried_again(tmp_path, fault, environment):
+def test_a_failure_that_may_pass_is_tried_again(tmp_path, fault, environment, capsys):
     server = ChatServer(TRUTH, [fault])
     file = ask(server, tmp_path / "m.json")
     assert weights(file) == TRUTH
     assert file.made.requests == 4
     assert environment == ([7.0] if fault == "busy" else [1.0])
+    said = capsys.readouterr().out
+    assert said.count("trying again") == 1 and TOLD.get(fault, "") in said
 
 
 def test_a_server_that_stays_broken_ends_in_an_error_and_what_was_answered_is_never_paid_for_again(tmp_path, environment):
@@ -168,11 +179,13 @@ def test_a_server_that_stays_broken_ends_in_an_error_and_what_was_answered_is_ne
     first = ChatServer(TRUTH, ["good"] + ["broken"] * 5)
     with pytest.raises(LabelMapError, match=r"gave up after 5 attempts: .*500.*4 of 6 sounds have no answer: Roar, Moo") as e:
         ask(first, out)
-    assert "run again to ask for these alone" in str(e.value) and str(out.with_suffix("")) in str(e.value)
+    assert "run again to ask for these alone" in str(e.value) and str(answers_of(out)) in str(e.value)
     assert environment == [1.0, 2.0, 4.0, 8.0]
     assert not out.exists()
     second = ChatServer(TRUTH)
-    assert weights(ask(second, out)) == TRUTH
+    file = ask(second, out)
+    assert weights(file) == TRUTH
+    assert file.made.requests == 1 + 5 + 2, "those that failed may be paid for, too"
     paid = [sound for batch in first.paid + second.paid for sound in batch]
     assert sorted(paid) == sorted(SOUNDS)
     third = ChatServer(TRUTH)
@@ -226,11 +239,11 @@ def test_a_netrc_of_the_user_does_not_replace_the_key(tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     server = ChatServer(TRUTH)
-    ask(server, tmp_path / "m.json")
+    ask(server, tmp_path / "with" / "m.json")
     assert set(server.authorised) == {f"Bearer {KEY}"}
     monkeypatch.delenv("TEST_KEY")
     server = ChatServer(TRUTH)
-    ask(server, tmp_path / "n.json")
+    ask(server, tmp_path / "without" / "m.json")
     assert set(server.authorised) == {None}
 
 
@@ -245,16 +258,18 @@ def test_too_many_requests_are_refused_before_the_first_and_none_is_sent_beyond_
     assert len(server.seen) == 3
 
 
-@pytest.mark.parametrize("url", ["http://me:pw@127.0.0.1/v1", "ftp://127.0.0.1", "http://127.0.0.1/v1?key=pw", "v1"])
+@pytest.mark.parametrize(
+    "url", ["http://me:pw@127.0.0.1/v1", "ftp://127.0.0.1", "http://127.0.0.1/v1?key=pw", "http://127.0.0.1/v1#pw", "v1"]
+)
 def test_an_address_that_holds_more_than_an_address_is_refused_unshown(tmp_path, url):
     with pytest.raises(LabelMapError, match="base_url") as error:
-        mapping.ask(question(), "tagger", "openai", {"base_url": url, "model": "m"}, tmp_path / "m.json")
+        mapping.ask(question(), "tagger", "openai", {"base_url": url, "model": "m"}, tmp_path, tmp_path / "m.json")
     assert "pw" not in str(error.value)
 
 
 def test_an_unknown_option_is_named_but_a_key_is_not_shown(tmp_path):
     with pytest.raises(ConfigError, match=r"api_key.*given: not shown.*Legal keys: base_url, model, key_env") as error:
-        mapping.ask(question(), "tagger", "openai", {"model": "m", "api_key": KEY}, tmp_path / "m.json")
+        mapping.ask(question(), "tagger", "openai", {"model": "m", "api_key": KEY}, tmp_path, tmp_path / "m.json")
     assert KEY not in str(error.value)
 
 
@@ -284,7 +299,78 @@ def test_another_question_is_asked_anew(tmp_path):
     server = ChatServer(TRUTH)
     file = ask(server, out, question(classes=("dog", "cat", "lion", "tiger")))
     assert len(server.seen) == 3 and weights(file) == TRUTH
-    assert len(list(out.with_suffix("").iterdir())) == 2
+    assert len(list(answers_of(out).iterdir())) == 2
+    server = ChatServer(TRUTH)
+    ask(server, out, Question("pets", SOUNDS, CLASSES, tuple(f"a {name}" for name in CLASSES)))
+    assert len(server.seen) == 3
+
+
+def test_another_model_with_the_same_sounds_has_the_answers_already(tmp_path):
+    ask(ChatServer(TRUTH), tmp_path / "one.json")
+    server = ChatServer(TRUTH)
+    assert weights(ask(server, tmp_path / "other.json")) == TRUTH
+    assert not server.seen
+
+
+def test_an_answer_may_be_removed_to_ask_anew_and_costs_no_other(tmp_path):
+    out = tmp_path / "m.json"
+    ask(ChatServer(TRUTH), out)
+    out.unlink()
+    first = next(answers_of(out).rglob("0000.json"))
+    first.unlink()
+    first.with_name(".0007.1.tmp.json").write_text("{")  # of a killed run
+    server = ChatServer(TRUTH)
+    assert weights(ask(server, out)) == TRUTH
+    assert server.paid == [list(SOUNDS[:2])]
+    assert sorted(path.name for path in first.parent.glob("[0-9]*")) == ["0001.json", "0002.json", "0003.json"]
+    (first.parent / "0001.json").write_text("{")
+    out.unlink()
+    with pytest.raises(LabelMapError, match=r"0001.json is no kept answer .*: remove it to ask for its sounds again"):
+        ask(ChatServer(TRUTH), out)
+
+
+def test_a_signed_map_is_not_lost(tmp_path):
+    out = tmp_path / "m.json"
+    ask(ChatServer(TRUTH), out)
+    out.write_text(json.dumps({**json.loads(out.read_text()), "reviewed_by": "Jane"}))
+    with pytest.raises(LabelMapError, match="move it"):
+        ask(ChatServer(TRUTH), out, model="another")
+    assert label_map.read(out).reviewed_by == "Jane"
+
+
+@pytest.mark.parametrize(("sounds", "classes"), [((*SOUNDS, "Bark"), CLASSES), (SOUNDS, (*CLASSES, "dog"))])
+def test_names_that_are_there_twice_are_refused_before_anything_is_asked(tmp_path, sounds, classes):
+    server = ChatServer(TRUTH)
+    with pytest.raises(LabelMapError, match=r"are there more than once: (Bark|dog)"):
+        ask(server, tmp_path / "m.json", question(sounds, classes))
+    assert not server.seen
+
+
+def test_names_that_differ_in_punctuation_alone_are_told_apart(tmp_path):
+    truth = {"C": {"run": 1.0}, "C++": {"run!": 0.5}}
+    file = ask(ChatServer(truth), tmp_path / "m.json", question(tuple(truth), ("run", "run!")))
+    assert weights(file) == truth
+
+
+@pytest.mark.parametrize("key", ["first\nsecond-line", "schlüssel-1234", "two words"])
+def test_a_key_that_is_none_is_refused_unshown(tmp_path, monkeypatch, key):
+    monkeypatch.setenv("TEST_KEY", key)
+    with pytest.raises(LabelMapError, match="environment variable TEST_KEY holds no key") as error:
+        ask(ChatServer(TRUTH), tmp_path / "m.json")
+    assert key not in str(error.value)
+
+
+def test_a_dummy_key_changes_no_answer(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", "token")
+    truth = {"token ring": {"tokens": 1.0}}
+    file = ask(ChatServer(truth), tmp_path / "m.json", question(("token ring",), ("tokens",)))
+    assert weights(file) == truth and file.made.prompt_tokens == 100
+
+
+def test_an_answer_is_worth_more_than_its_bill(tmp_path):
+    server = ChatServer(TRUTH, ["odd_bill"] * 3)
+    file = ask(server, tmp_path / "m.json")
+    assert weights(file) == TRUTH and file.made.prompt_tokens == 0 and len(server.seen) == 3
 
 
 def test_equal_names_are_an_identity_for_ave_and_llp():
@@ -386,7 +472,7 @@ def test_two_maps_are_compared(tmp_path, capsys):
     one, other = tmp_path / "one.json", tmp_path / "other.json"
     ask(ChatServer(TRUTH), one)
     ask(ChatServer({**TRUTH, "Howl": {"lion": 0.4}, "Roar": {"lion": 0.4, "tiger": 0.5}}), other, model="n")
-    found = map_agreement.of(*(map_agreement._weights(label_map.read(path)) for path in (one, other)))
+    found = map_agreement.of(*(map_agreement.weights(label_map.read(path)) for path in (one, other)))
     assert (found.n, found.mapped, found.first) == (6, 5, 3 / 5)
     assert found.overlap == pytest.approx((3 + 0 + 0.9 / 1.3) / 5)
     assert [name for name, _ in found.differences] == ["Howl", "Roar"]
@@ -396,5 +482,39 @@ def test_two_maps_are_compared(tmp_path, capsys):
     assert map_agreement.main([str(one), str(one), "--least", "1"]) == 0
     (tmp_path / "bad.json").write_text("{}")
     assert map_agreement.main([str(one), str(tmp_path / "bad.json")]) == 2
+    elsewhere = json.loads(one.read_text()) | {"dataset": "birds"}
+    (tmp_path / "birds.json").write_text(json.dumps(elsewhere))
+    assert map_agreement.main([str(one), str(tmp_path / "birds.json")]) == 2
     map_agreement.compare(str(one), str(other), str(tmp_path / "c.md"))
     assert (tmp_path / "c.md").read_text().startswith("# openai m against openai n")
+
+
+def test_sounds_that_only_one_map_knows_count_as_disagreement():
+    found = map_agreement.of({"Bark": {"dog": 1.0}, "Hum": {}}, {"Moo": {"cow": 1.0}})
+    assert (found.n, found.mapped, found.first, found.overlap) == (0, 2, 0.0, 0.0)
+    assert found.only_one == ["Bark", "Hum"] and found.only_other == ["Moo"]
+    assert map_agreement.of({"Hum": {}}, {"Hum": {}}).first == 1.0
+
+
+def test_a_clean_row_goes_before_one_with_unknown_classes():
+    def row(*labels):
+        return {"audio_label": "Bark", "video_labels": [{"label": label, "weight": 1.0} for label in labels]}
+
+    for rows in ([row("dog"), row("dog", "unicorn")], [row("dog", "unicorn"), row("dog")], [row("dog", "dog")]):
+        found = answers.parse(json.dumps(rows), ["Bark"], CLASSES)
+        assert set(found.rows) == {"Bark"} and not found.doubtful and not found.dropped
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"headers": {"Authorization": KEY}}, "`headers` must not stand in a config"),
+        ({"extra": [{"api_key": KEY}]}, "`api_key` must not stand in a config"),
+        ({"base_url": f"http://me:{KEY}@host/v1"}, "`base_url` must not hold a user or a password"),
+    ],
+)
+def test_no_secret_may_stand_in_a_config(options, message):
+    values = {"mappers": {"m": {"plugin": "openai", "options": options}}, "experiments": {}, "targets": []}
+    with pytest.raises(ConfigError, match=message) as shown:
+        load(values)
+    assert KEY not in str(shown.value)

@@ -12,7 +12,9 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from earshot.label_map import Row, Target
-from earshot.label_spaces import plain
+from earshot.label_spaces import Finder
+
+_MOST_FAILED = 2_000  # openings of no value: nested nonsense takes long to tell from sense
 
 
 class _Target(BaseModel, extra="ignore"):
@@ -27,19 +29,18 @@ class _Row(BaseModel, extra="ignore"):
 
 @dataclass
 class Parsed:
-    """Rows that may be taken; `doubtful` ones from which unknown video classes were taken out; what to complain of."""
+    """Rows that may be taken; `doubtful` ones from which unknown video classes were `dropped`; what to complain of."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     doubtful: dict[str, Row] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
+    dropped: dict[str, list[str]] = field(default_factory=dict)
 
 
 def parse(text: str, sounds: Sequence[str], classes: Sequence[str]) -> Parsed:
     """The rows in an answer for `sounds`, with video labels of `classes`; case and punctuation do not count."""
     found = Parsed()
-    wanted = {plain(name): name for name in sounds}
-    known = {plain(name): name for name in classes}
+    wanted, known = Finder(sounds), Finder(classes)
     contrary: set[str] = set()
     for number, value in enumerate(_rows_in(text), 1):
         try:
@@ -47,7 +48,7 @@ def parse(text: str, sounds: Sequence[str], classes: Sequence[str]) -> Parsed:
         except ValidationError as error:
             found.problems.append(f"row {number}: {_first(error)}")
             continue
-        sound = wanted.get(plain(row.audio_label))
+        sound = wanted(row.audio_label)
         if sound is None:
             found.problems.append(f"'{row.audio_label}' is none of the sounds asked for")
         else:
@@ -56,34 +57,40 @@ def parse(text: str, sounds: Sequence[str], classes: Sequence[str]) -> Parsed:
         found.problems.append(f"'{sound}' was answered twice, differently")
         found.rows.pop(sound, None)
         found.doubtful.pop(sound, None)
+        found.dropped.pop(sound, None)
     absent = [sound for sound in sounds if sound not in found.rows and sound not in found.doubtful and sound not in contrary]
     found.problems += [f"'{sound}' has no valid row" for sound in absent]
     return found
 
 
-def _take(found: Parsed, sound: str, row: _Row, known: dict[str, str], contrary: set[str]) -> None:
-    names = [known.get(plain(target.label)) for target in row.video_labels]
-    targets = {n: Target(label=n, weight=t.weight) for n, t in zip(names, row.video_labels, strict=True) if n}
-    clean = Row(audio_label=sound, video_labels=list(targets.values()))
+def _take(found: Parsed, sound: str, row: _Row, known: Finder, contrary: set[str]) -> None:
+    """Take a row of known classes; a clean one goes before one from which unknown classes were taken out."""
+    given = {(known(target.label), target.weight) for target in row.video_labels}
+    unknown = [target.label for target in row.video_labels if known(target.label) is None]
+    targets = [(name, target.weight) for target in row.video_labels if (name := known(target.label))]
+    clean = Row(audio_label=sound, video_labels=[Target(label=n, weight=w) for n, w in dict.fromkeys(targets)])
     before = found.rows.get(sound) or found.doubtful.get(sound)
-    if (before and before != clean) or len(targets) < sum(n is not None for n in names):
+    if (before and before != clean) or len({name for name, _ in given if name}) < len(clean.video_labels):
         contrary.add(sound)
-        return
-    unknown = [target.label for n, target in zip(names, row.video_labels, strict=True) if n is None]
-    (found.doubtful if unknown else found.rows)[sound] = clean
-    found.problems += [f"'{label}', given for '{sound}', is none of the video classes" for label in unknown]
-    found.dropped += [f"video label '{label}' of '{sound}'" for label in unknown]
+    elif unknown and sound not in found.rows:
+        found.doubtful[sound] = clean
+        found.problems += [f"'{label}', given for '{sound}', is none of the video classes" for label in unknown]
+        found.dropped[sound] = [f"video label '{label}' of '{sound}'" for label in unknown]
+    elif not unknown:
+        found.rows[sound] = clean
+        found.doubtful.pop(sound, None)
+        found.dropped.pop(sound, None)
 
 
 def _rows_in(text: str) -> Iterator[Any]:
     """Every object in a text that looks like a row, in whatever it is wrapped, also where the end is cut off."""
     decoder = json.JSONDecoder()
-    place = 0
-    while (place := _next_opening(text, place)) >= 0:
+    place, failed = 0, 0
+    while failed < _MOST_FAILED and (place := _next_opening(text, place)) >= 0:
         try:
             value, place = decoder.raw_decode(text, place)
         except (ValueError, RecursionError):
-            place += 1  # no whole value begins here, but one may further inside
+            place, failed = place + 1, failed + 1  # no whole value begins here, but one may further inside
         else:
             yield from _rows_of(value)
 

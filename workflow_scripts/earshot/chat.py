@@ -14,7 +14,8 @@ from earshot import retries
 from earshot.downloads import without_credentials
 
 _LARGEST = 1 << 20  # bytes of an answer
-_CHUNK = 1 << 14
+_CONNECT_S = 10.0
+_HIDDEN = 8  # characters; shorter keys are dummies for servers that want none, and words of answers
 _TOLD = 300  # characters of a server's words that a message repeats
 
 
@@ -54,26 +55,35 @@ class _Bearer(requests.auth.AuthBase):
 class Client:
     """A model behind `<base_url>/chat/completions`; the key is read from the environment.
 
-    `timeout_s` is how long the server may be silent and `deadline_s` how long an answer may take, in s; `attempts` is how
-    many may fail in a row; `most_requests` how many are sent at all, and `sent` how many were. Raises ChatError for an
-    address that holds more than an address.
+    `deadline_s` is how long an answer may take, in s; `attempts` is how many may fail in a row; `most_requests` how many are
+    sent at all, and `sent` how many were. Raises ChatError for an address that holds more than an address, and for a key that
+    is none.
     """
 
     def __init__(
-        self, base_url: str, model: str, key_env: str, *, timeout_s: float, deadline_s: float, attempts: int,
-        most_requests: int, sleep: Callable[[float], None] = time.sleep,
-    ) -> None:  # fmt: skip
+        self,
+        base_url: str,
+        model: str,
+        key_env: str,
+        *,
+        deadline_s: float,
+        attempts: int,
+        most_requests: int,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in parts.netloc:
+        more = parts.query or parts.fragment or "@" in parts.netloc
+        if parts.scheme not in ("http", "https") or not parts.hostname or more:
             raise ChatError(
                 "`base_url` must be an http or https address without user, password and query; the key is read from the "
                 f"environment variable {key_env}"
             )
         self.base_url, self.model, self.key_env = base_url, model, key_env
-        self.timeout_s, self.deadline_s = timeout_s, deadline_s
-        self.attempts, self.most_requests, self.sleep = attempts, most_requests, sleep
+        self.deadline_s, self.attempts, self.most_requests, self.sleep = deadline_s, attempts, most_requests, sleep
         self.sent = 0
         self._key = os.environ.get(key_env, "").strip()
+        if not all("!" <= letter <= "~" for letter in self._key):
+            raise ChatError(f"the environment variable {key_env} holds no key: it has blanks, line breaks or other letters")
 
     def complete(self, messages: Sequence[Mapping[str, str]], **settings: Any) -> Reply:
         """Send a conversation and return the answer; raises ChatError when trying again cannot help, or did not."""
@@ -95,7 +105,7 @@ class Client:
 
     def hide(self, text: str) -> str:
         """Text without the key."""
-        return text.replace(self._key, "***") if self._key else text
+        return text.replace(self._key, "***") if len(self._key) >= _HIDDEN else text
 
     @property
     def _shown(self) -> str:
@@ -104,25 +114,26 @@ class Client:
     def _post(self, body: Mapping[str, Any]) -> str:
         url = f"{self.base_url.rstrip('/')}/chat/completions"
         try:
+            timeouts = (_CONNECT_S, self.deadline_s)  # an answer that is not streamed is silence until it is there
             with requests.post(
-                url, json=body, auth=_Bearer(self._key), timeout=self.timeout_s, stream=True, allow_redirects=False
+                url, json=body, auth=_Bearer(self._key), timeout=timeouts, stream=True, allow_redirects=False
             ) as response:
                 text = self._received(response)
                 self._check_status(response, text)
                 return text
         except requests.RequestException as error:
-            told, passing = retries.connection_failure(error, self.timeout_s)
+            told, passing = retries.connection_failure(error, self.deadline_s)
             if passing:
                 raise _PassingError(told) from None
             raise ChatError(f"{self._shown}: {told}; check `base_url`") from None
 
     def _received(self, response: requests.Response) -> str:
         """The body, if it comes in time; a server that dribbles is never silent, so its whole time is limited too."""
-        end, parts, size = time.monotonic() + self.deadline_s, [], 0
-        for part in response.iter_content(_CHUNK):
+        end, parts = time.monotonic() + self.deadline_s, []
+        length = int(response.headers.get("Content-Length") or _LARGEST + 1)
+        for size, part in enumerate(response.iter_content(1), 1):  # more at a time would wait for more
             parts.append(part)
-            size += len(part)
-            if time.monotonic() > end:
+            if size < length and time.monotonic() > end:
                 raise _PassingError(f"the answer took longer than {self.deadline_s:g} s")
             if size > _LARGEST:
                 raise ChatError(f"{self._shown}: the answer is larger than {_LARGEST >> 20} MB")
@@ -132,7 +143,7 @@ class Client:
         status = response.status_code
         if status == 200:
             return
-        told = f"the server answered {status} {response.reason or ''}".strip()
+        told = self.hide(f"the server answered {status} {response.reason or ''}".strip())
         if retries.may_pass(status):
             raise _PassingError(told, retries.asked_wait(response))
         if status in (401, 403):  # such answers like to repeat the key, or parts of it
@@ -142,11 +153,17 @@ class Client:
 
     def _reply(self, text: str) -> Reply:
         try:
-            found = json.loads(self.hide(text))
+            found = json.loads(text)
             choice = found["choices"][0]
             said = choice["message"].get("content") or ""
-            usage = found.get("usage") or {}
-            tokens = {name: int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")}
-            return Reply(str(said), str(choice.get("finish_reason") or ""), tokens)
+            told = found.get("usage")
+            usage = told if isinstance(told, dict) else {}
+            tokens = {name: _count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")}
+            return Reply(self.hide(str(said)), self.hide(str(choice.get("finish_reason") or "")), tokens)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             raise _PassingError("the answer is none of a chat endpoint") from None
+
+
+def _count(value: Any) -> int:
+    """A number of tokens; 0 for what is none, since an answer is worth more than its bill."""
+    return value if isinstance(value, int) and value > 0 else 0

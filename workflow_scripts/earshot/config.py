@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from earshot import corruptions, plugins
+from earshot import corruptions, label_spaces, plugins
 from earshot.sampling import EvaluationStyle, ViewStyle
 
 SOUND = "sound_"  # how the names of corruptions of the sound begin
@@ -22,7 +22,9 @@ CLEAN = "clean"
 CONTINUAL, MIXED = "continual", "mixed"  # protocols under which all corruptions are one stream
 OF_DATASET = "dataset"  # a label space: the classes of the dataset, in their order
 REVIEWED = "reviewed"  # in the place of a mapper's name: a map that is a user's file
-_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)  # what is given under such a name is never shown
+_SECRET = re.compile(
+    r"key|token|secret|password|auth|bearer|credential|header", re.IGNORECASE
+)  # what is given under such a name is never shown
 
 
 class ConfigError(ValueError):
@@ -62,6 +64,14 @@ def _not_reviewed(name: str) -> str:
     return name
 
 
+def _label_space(name: str) -> str:
+    known = (OF_DATASET, *label_spaces.available())
+    if name and name not in known and not name.endswith(".csv"):
+        raise ValueError(f"unknown label space '{name}'; give one of {', '.join(known)}, or a CSV file of index,name")
+    return name
+
+
+LabelSpaceName = Annotated[str, AfterValidator(_label_space)]
 UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
 Pictures = Annotated[list[Annotated[Key, _plugin("corruptions")]], BeforeValidator(_pictures)]
 
@@ -92,7 +102,7 @@ class AudioModelConfig(_Section):
     scores: dict[Key, UserPath] = Field(
         default_factory=dict, description="of `precomputed`: dataset -> a Parquet file of clip_id, scores"
     )
-    classes: str = Field(
+    classes: LabelSpaceName = Field(
         "", description="its sounds, where neither bank nor checkpoint says them: a label space, as in `checkpoints:`"
     )
     hyper: dict[str, Any] = Field(default_factory=dict, description="of training")
@@ -108,6 +118,12 @@ class AudioModelConfig(_Section):
         if wanted[given[0]] not in defined:
             fitting = next(name for name, function in wanted.items() if function in defined)
             raise ValueError(f"audio model '{self.plugin}' takes `{fitting}`, not `{given[0]}`")
+        if self.hyper and not self.bank:
+            raise ValueError(f"audio model '{self.plugin}' is not trained here: it takes `options`, not `hyper`")
+        about = plugins.describe("audio_models", self.plugin)
+        rates = (about["rate_hz"], *about.get("other_rates_hz", ()))
+        if self.options.get("rate_hz", rates[0]) not in rates:
+            raise ValueError(f"audio model '{self.plugin}' listens at {' or '.join(map(str, rates))} Hz")
         names_sounds = self.scores or "head_from_text" in defined
         if bool(self.classes) != bool(names_sounds):
             told = "needs" if names_sounds else "takes no"
@@ -130,9 +146,8 @@ class MapperConfig(_Section):
     @classmethod
     def _no_secrets(cls, values: Any) -> Any:
         """Results record the config, so that nothing secret may stand in it."""
-        options = values.get("options") if isinstance(values, dict) else None
-        for name, value in options.items() if isinstance(options, dict) else ():
-            if _SECRET.search(str(name)) and name != "key_env":
+        for name, value in _entries(values.get("options") if isinstance(values, dict) else None):
+            if _SECRET.search(name) and name != "key_env":
                 raise ValueError(f"`{name}` must not stand in a config: keys are read from the environment, see `key_env`")
             if isinstance(value, str) and "://" in value and "@" in value:
                 raise ValueError(f"`{name}` must not hold a user or a password")
@@ -149,7 +164,7 @@ class CheckpointConfig(_Section):
     revision: str = Field("main", description="of `hub`: name a commit, so that the weights cannot change")
     torchvision: str = Field("", description="e.g. R2Plus1D_18_Weights.KINETICS400_V1")
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$", description="of the weights; recorded in any case")
-    classes: str = Field(
+    classes: LabelSpaceName = Field(
         "", description="label space: a list in earshot/classes/, a CSV of index,name, or `dataset`: the dataset's in its order"
     )
 
@@ -434,6 +449,8 @@ class Config(_Section):
             if experiment.audio_model is not None:
                 _known("audio model", experiment.audio_model, self.audio_models, where)
                 self._can_listen(experiment, where)
+            elif experiment.mapper:
+                raise ValueError(f"{where}.mapper: '{experiment.mapper}' maps sounds, but the experiment has no `audio_model`")
             if experiment.tune:
                 for method in experiment.tune.grid:
                     _known("method", method, experiment.methods, f"{where}.tune.grid")
@@ -606,6 +623,17 @@ def runtime_of(values: Mapping[str, Any]) -> dict[str, Any]:
 def _shown(problem: Mapping[str, Any]) -> str:
     """What was given, unless it may be a secret."""
     return "not shown" if any(_SECRET.search(str(part)) for part in problem["loc"]) else repr(problem["input"])
+
+
+def _entries(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every name and value in a section, at any depth."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield str(name), inner
+            yield from _entries(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _entries(inner)
 
 
 def is_map_file(value: str) -> bool:

@@ -5,15 +5,13 @@ from. `out` itself appears by a rename, after the checksum of every byte.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +20,7 @@ from urllib.parse import urlsplit
 import requests
 
 from earshot import retries
-from earshot.files import sha256_of_file, write_json
+from earshot.files import alone, sha256_of_file, write_json
 
 _CHUNK = 1 << 16  # bytes; what a cut connection loses at most
 _PROGRESS = 1 << 20  # bytes; an attempt that gained so many is no failure
@@ -87,7 +85,7 @@ def download(
         return _already_there(job)
     try:
         job.out.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(job.out.parent):
+        with alone(job.out.parent):
             # another process may have brought it while this one waited
             if not (job.out.is_file() and job.fits(sha256_of_file(job.out))):
                 _try_until_complete(job, attempts, sleep)
@@ -161,18 +159,6 @@ def _already_there(job: _Job) -> Path:
     if not job.fits(found):
         raise DownloadError(f"offline, and the file there has sha256 {found}: {wanted}")
     return job.out
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait for other processes that download into this folder, where its file system has locks."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _try_until_complete(job: _Job, attempts: int, sleep: Callable[[float], None]) -> None:

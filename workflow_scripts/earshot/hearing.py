@@ -4,6 +4,7 @@ Every file of scores names its label space by the fingerprint of its label list,
 belong together are refused; and what turns its logits into probabilities.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -19,6 +20,8 @@ from earshot import contracts, label_spaces, media, plugins, weights
 from earshot.audio_models import Activation, AudioModel
 from earshot.errors import MediaError, SetupError
 from earshot.loading import prefetched
+
+_LEFT_OUT = 0.1  # of a window: clips of ten seconds are often a little longer
 
 
 class _Window(NamedTuple):
@@ -86,14 +89,15 @@ def pooled(logits: Tensor, activation: Activation) -> Tensor:
 def windows(wave: media.Wave, spec: AudioModel) -> list[tuple[np.ndarray, int]]:
     """Cut a wave (N,) into windows and the length of the sound in each, in samples.
 
-    Windows of a long wave are spread evenly over it, as many as fit best; a short wave is filled as the model expects.
+    Windows of a long wave are spread evenly over it, so many that at most a tenth of one is left out; a short wave is filled
+    as the model expects.
     """
     size = round(spec.rate_hz * spec.window_s)
     if len(wave) < size:
-        whole = {"pad": 1, "repeat": size // len(wave), "loop": -(-size // len(wave))}[spec.short]
+        whole = {"pad": 1, "repeat": size // len(wave), "loop": math.ceil(size / len(wave))}[spec.short]
         filled = np.tile(wave, whole)[:size]
         return [(np.pad(filled, (0, size - len(filled))), len(filled))]
-    count = max(1, round(len(wave) / size))
+    count = math.ceil(len(wave) / size - _LEFT_OUT)
     starts = np.linspace(0, len(wave) - size, count).astype(int)
     return [(wave[start : start + size], size) for start in starts]
 
@@ -107,6 +111,8 @@ def _all_windows(
     for (place, _), wave in zip(heard, waves, strict=True):
         if isinstance(wave, MediaError):
             problems[place] = f"sound {wave}"
+        elif not len(wave):
+            problems[place] = "sound without samples"
         else:
             for piece, length in windows(wave, spec):
                 yield _Window(place, piece, length)

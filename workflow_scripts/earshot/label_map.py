@@ -4,13 +4,12 @@ Our spec is `tta.md` section 7.2: weights in [0, 1]; audio classes that map to n
 are legal and counted. The map is made from names alone, never from clips.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from earshot import contracts
@@ -97,7 +96,7 @@ def read(path: str | Path) -> MapFile:
         return MapFile.model_validate_json(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LabelMapError(f"no label map at {path}: write one, or name another in `label_maps:`") from None
-    except (ValidationError, json.JSONDecodeError) as error:
+    except ValueError as error:  # also of JSON, and of bytes that are no UTF-8
         raise LabelMapError(f"{path} is no label map: {error}") from None
 
 
@@ -108,6 +107,9 @@ def to_rows(file: MapFile, audio_labels: list[str], names: list[str]) -> tuple[l
         raise LabelMapError("the label map lists an audio label more than once")
     if not set(given) & set(audio_labels):
         raise LabelMapError(f"the label map shares no audio label with the audio model's ({', '.join(audio_labels[:5])}, …)")
+    for row in file.rows:
+        if len({target.label for target in row.video_labels}) < len(row.video_labels):
+            raise LabelMapError(f"the label map gives '{row.audio_label}' a video label more than once")
     dropped = [f"audio label '{label}'" for label in given if label not in audio_labels]
     origin = f"{file.origin}, edited" if file.edited else file.origin
     rows = []

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,17 @@ def plain(name: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", name.casefold()))
 
 
+class Finder:
+    """Finds the one of `names` that a text means: itself, else one that differs from it in spelling alone."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._spelt = {plain(name): name for name in names} | {name: name for name in names}
+
+    def __call__(self, text: str) -> str | None:
+        """The name, or None."""
+        return self._spelt.get(text) or self._spelt.get(plain(text))
+
+
 def available() -> list[str]:
     """Label spaces that come with the library."""
     return sorted(path.stem for path in _LISTS.glob("*.csv"))
@@ -80,4 +92,7 @@ def _rows(name: str) -> list[dict[str, str]]:
     order = [str(i) for i in range(len(listed))]
     if set(order) != set(rows):
         raise LabelSpaceError(f"{path}: the index must count from 0 without gaps and repeats")
+    names = Counter(row["name"] for row in listed)
+    if wrong := [name for name, n in names.items() if n > 1 or not name.strip()]:
+        raise LabelSpaceError(f"{path}: names must be there once and not be empty: {', '.join(map(repr, wrong))}")
     return [rows[i] for i in order]

@@ -254,7 +254,7 @@ class Layout:
             return []
         if model.bank:
             return f"{folder}/trained.safetensors"
-        own = f"{wildcards.dataset}/" if model.classes == OF_DATASET else ""
+        own = f"{wildcards.dataset}/" if self.sounds(wildcards) == OF_DATASET else ""
         return f"{folder}/{own}imported.safetensors"
 
     def tagger_manifest(self, wildcards: Any) -> str:
@@ -284,6 +284,10 @@ class Layout:
         return f"{self.folder_of_corrupted(wildcards)}/audio/{self.audio_model(wildcards).rate_hz}/audio.parquet"
 
     # label maps
+
+    def answers(self, wildcards: Any) -> str:
+        """Where the answers of mappers are kept: maps of one question share them."""
+        return f"{self.data}/label_maps/{wildcards.dataset}/answers"
 
     def mapper(self, wildcards: Any) -> dict[str, Any]:
         """The plug-in behind a mapper's name and its options."""

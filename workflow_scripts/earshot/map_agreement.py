@@ -6,7 +6,6 @@ prints the comparison; the exit status is 1 if less than `--least` of the sounds
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ Weights = Mapping[str, Mapping[str, float]]  # sound -> video class -> weight
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far two maps agree over the `n` sounds of both; shares are of those that either map maps to anything.
+    """How far two maps agree over the `n` sounds of both; shares are of those that either map maps to anything, also of those
+    that only one knows; they are 1 if no map maps anything.
 
     `first`: the strongest class is the same, where one is the strongest, or the sound maps to nothing in both; `overlap`: the
     mean over sounds of sum of min / sum of max of the weights, 1 for equal rows; `kappa`: Cohen's, of pairs in the maps or
@@ -46,29 +46,33 @@ def compare(one: str, other: str, out: str) -> None:
 def told(one: str, other: str) -> str:
     """The comparison of two files in words; raises LabelMapError for a file that is no map."""
     a, b = label_map.read(one), label_map.read(other)
-    return _markdown(of(_weights(a), _weights(b)), _called(a), _called(b), _weights(a), _weights(b))
+    if a.dataset != b.dataset:
+        raise label_map.LabelMapError(f"{one} maps to classes of '{a.dataset}', {other} to those of '{b.dataset}'")
+    return _markdown(of(weights(a), weights(b)), _called(a), _called(b), weights(a), weights(b))
 
 
 def of(one: Weights, other: Weights) -> Comparison:
     """Compare two maps."""
-    both = [sound for sound in one if sound in other]
-    mapped = [sound for sound in both if one[sound] or other[sound]]
-    alike = {sound: _overlap(one[sound], other[sound]) for sound in mapped}
-    same = sum(_strongest(one[sound]) == _strongest(other[sound]) for sound in mapped)
+    sounds = list(dict.fromkeys((*one, *other)))
+    rows = {sound: (one.get(sound, {}), other.get(sound, {})) for sound in sounds}
+    mapped = [sound for sound in sounds if any(rows[sound])]
+    alike = {sound: _overlap(*rows[sound]) for sound in mapped}
+    same = sum(_strongest(a) == _strongest(b) for a, b in (rows[sound] for sound in mapped))
     differences = sorted(((s, v) for s, v in alike.items() if v < 1), key=lambda item: (item[1], item[0]))
     return Comparison(
-        n=len(both),
+        n=sum(sound in one and sound in other for sound in sounds),
         mapped=len(mapped),
-        first=same / len(mapped) if mapped else math.nan,
-        overlap=sum(alike.values()) / len(mapped) if mapped else math.nan,
-        kappa=_kappa([one[sound] for sound in both], [other[sound] for sound in both]),
+        first=same / len(mapped) if mapped else 1.0,
+        overlap=sum(alike.values()) / len(mapped) if mapped else 1.0,
+        kappa=_kappa(list(rows.values())),
         only_one=[sound for sound in one if sound not in other],
         only_other=[sound for sound in other if sound not in one],
         differences=differences,
     )
 
 
-def _weights(file: label_map.MapFile) -> dict[str, dict[str, float]]:
+def weights(file: label_map.MapFile) -> dict[str, dict[str, float]]:
+    """The weights of a map by sound and video class."""
     return {row.audio_label: {t.label: t.weight for t in row.video_labels if t.weight > 0} for row in file.rows}
 
 
@@ -87,14 +91,13 @@ def _overlap(one: Mapping[str, float], other: Mapping[str, float]) -> float:
     return least / sum(max(one.get(name, 0.0), other.get(name, 0.0)) for name in names)
 
 
-def _kappa(one: Sequence[Mapping[str, float]], other: Sequence[Mapping[str, float]]) -> float:
+def _kappa(rows: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> float:
     """Cohen's kappa of two judges who say of every pair of a sound and a class whether it belongs to the map."""
-    classes = {name for row in (*one, *other) for name in row}
-    total = len(one) * len(classes)
+    total = len(rows) * len({name for both in rows for row in both for name in row})
     if not total:
-        return math.nan
-    yes, yes_other = sum(map(len, one)) / total, sum(map(len, other)) / total
-    differing = sum(len(set(a) ^ set(b)) for a, b in zip(one, other, strict=True)) / total
+        return 1.0
+    yes, yes_other = (sum(len(both[judge]) for both in rows) / total for judge in (0, 1))
+    differing = sum(len(set(a) ^ set(b)) for a, b in rows) / total
     chance = yes * yes_other + (1 - yes) * (1 - yes_other)
     return 1.0 if not differing else (1 - differing - chance) / (1 - chance)
 
@@ -112,7 +115,8 @@ def _markdown(found: Comparison, one: str, other: str, a: Weights, b: Weights) -
             lines.append(f"- {len(missing)} sounds only in the map of {name}: {', '.join(missing[:_LISTED])}")
     if found.differences:
         lines += ["", f"| sound | {one} | {other} | overlap |", "|---|---|---|---|"]
-        lines += [f"| {s} | {_row(a[s])} | {_row(b[s])} | {100 * v:.0f} % |" for s, v in found.differences[:_LISTED]]
+        shown = found.differences[:_LISTED]
+        lines += [f"| {s} | {_row(a.get(s, {}))} | {_row(b.get(s, {}))} | {100 * v:.0f} % |" for s, v in shown]
     if len(found.differences) > _LISTED:
         lines += ["", f"{len(found.differences) - _LISTED} more sounds differ."]
     return "\n".join(lines) + "\n"
@@ -131,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         print(told(given.one, given.other))
-        found = of(_weights(label_map.read(given.one)), _weights(label_map.read(given.other)))
+        found = of(weights(label_map.read(given.one)), weights(label_map.read(given.other)))
     except label_map.LabelMapError as error:
         print(error, file=sys.stderr)
         return 2

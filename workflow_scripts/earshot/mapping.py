@@ -13,7 +13,7 @@ from typing import Any
 
 from earshot import contracts, label_map, plugins
 from earshot.config import overrides
-from earshot.files import fingerprint, write_json
+from earshot.files import alone, fingerprint, write_json
 from earshot.label_map import LabelMapError, Made, MapFile, Row
 from earshot.mappers import Exchange, MapperError, Question
 
@@ -26,20 +26,29 @@ def question(dataset: str, sounds: Sequence[str], classes: str) -> Question:
     return Question(dataset, tuple(sounds), tuple(r["name"] for r in rows), tuple(r["prompt"] for r in rows))
 
 
-def ask(asked: Question, audio_model: str, plugin: str, options: Mapping[str, Any], out: str | Path) -> None:
-    """Write the label map of a question to `out`, and its exchanges to the folder of that name.
+def ask(
+    asked: Question, audio_model: str, plugin: str, options: Mapping[str, Any], answers: str | Path, out: str | Path
+) -> None:
+    """Write the label map of a question to `out`, and its exchanges to a folder of `answers`, which several maps may share.
 
     A map that answers this very question stays as it is, also if it was edited since. Raises LabelMapError if sounds are
     left without an answer, saying which and how to go on, or if an edited map would be lost.
     """
+    for kind, listed in (("sounds", asked.sounds), ("video classes", asked.classes)):
+        if twice := [name for name, n in Counter(listed).items() if n > 1]:
+            raise LabelMapError(f"{len(twice)} {kind} are there more than once: {', '.join(twice[:_NAMED])}")
     module = plugins.load("mappers", plugin)
     mapper = module.Mapper(asked, overrides(module.Options, options, "mappers.<name>.options"))
     prompt_sha256 = fingerprint(mapper.prompt)
-    key = fingerprint([asked.dataset, asked.sounds, asked.classes, plugin, mapper.identity, prompt_sha256])
+    names = [asked.dataset, asked.sounds, asked.classes, asked.readable]
+    key = fingerprint([names, plugin, mapper.identity, prompt_sha256])
     if _stands(Path(out), key):
         return
-    answered = _Answers(Path(out).with_suffix("") / key[:16])
-    _fill(answered, asked, mapper)
+    folder = Path(answers) / key[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):  # another audio model with the same sounds has the same question
+        answered = _Answers(folder)
+        _fill(answered, asked, mapper)
     rows = [answered.rows[sound] for sound in asked.sounds]
     map_file = MapFile(
         dataset=asked.dataset, audio_model_labels=audio_model, origin=plugin, model=mapper.model,
@@ -60,7 +69,7 @@ def _stands(path: Path, key: str) -> bool:
         print(f"{path} answers this question already{' and was edited' if known.edited else ''}; nothing is asked")
         path.touch()
         return True
-    if known.made is None or known.edited:
+    if known.made is None or known.edited or known.reviewed_by:
         raise LabelMapError(
             f"{path} was written or edited by hand, and answers another question (names, model or prompt differ): move it "
             "elsewhere and name it in `label_maps:` to use it as it is, or delete it to ask anew"
@@ -101,9 +110,10 @@ class _Answers:
         self.dropped: list[str] = []
         self.date = ""  # of the first request to a server
         self._counts: Counter[str] = Counter()
-        self._files = sorted(folder.glob("*.json"))
-        for path in self._files:
-            self._add(json.loads(path.read_text(encoding="utf-8")))
+        self._next = 0  # never the number of a file that is there, also if one before it was removed
+        for path in sorted(folder.glob("[0-9]*.json")):
+            self._next = int(path.stem) + 1
+            self._add(_read(path))
 
     def keep(self, exchange: Exchange) -> None:
         """Write an exchange, and count it."""
@@ -113,9 +123,8 @@ class _Answers:
             "dropped": exchange.dropped, "tokens": dict(exchange.tokens), "requests": exchange.requests,
             "date": datetime.now(UTC).date().isoformat() if exchange.requests else "",
         }  # fmt: skip
-        path = self.folder / f"{len(self._files):04d}.json"
-        write_json(path, kept)
-        self._files.append(path)
+        write_json(self.folder / f"{self._next:04d}.json", kept)
+        self._next += 1
         self._add(kept)
 
     def _add(self, kept: Mapping[str, Any]) -> None:
@@ -135,3 +144,10 @@ class _Answers:
         counts = self.cost
         tokens = counts["prompt_tokens"] + counts["completion_tokens"]
         return f"{counts['requests']} requests, {tokens} tokens" if counts["requests"] else "no server asked"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LabelMapError(f"{path} is no kept answer ({error}): remove it to ask for its sounds again") from None

@@ -11,7 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_TRAITS = {"methods": ("PREDICTS", "NEEDS", "BATCHED", "TWO_PASS"), "audio_models": ("RATE_HZ",)}  # literals in their files
+_TRAITS = {
+    "methods": ("PREDICTS", "NEEDS", "BATCHED", "TWO_PASS"),
+    "audio_models": ("RATE_HZ", "OTHER_RATES_HZ"),
+}  # literals in their files
 KINDS = ("datasets", "corruptions", "backbones", "audio_models", "mappers", "methods")
 _PACKAGE = Path(__file__).parent
 

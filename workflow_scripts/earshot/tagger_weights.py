@@ -74,7 +74,8 @@ def _check_config(folder: Path, labels: Sequence[str], module: ModuleType, about
     names = [_plain(told.get(str(number))) for number in range(len(told))]
     listed = [_plain(label) for label in labels]
     if names and names[0] != _plain("LABEL_0") and names != listed:
-        same = next((n for n, (name, label) in enumerate(zip(names, listed, strict=False)) if name != label), "its end")
+        both = zip(names, listed, strict=False)
+        same = next((n for n, (name, label) in enumerate(both) if name != label), min(len(names), len(listed)))
         raise WeightsError(
             f"{about['origin']}: its config.json names {len(names)} outputs, which from number {same} on are not the "
             f"{len(listed)} that `classes:` stands for: name the right label space in `checkpoints:`"

@@ -1,6 +1,7 @@
 """Audio models: from waves to scores of named sounds, one file each. A plug-in defines
 
-* `RATE_HZ`, a literal: the rate it listens at, unless it has an option `rate_hz`, which then decides;
+* `RATE_HZ`, a literal: the rate it listens at; one that has others names them in `OTHER_RATES_HZ`, and has the option
+  `rate_hz`, which then decides;
 * `Options`, a pydantic model of what may vary in its architecture; the defaults are the published model;
 * `spec(options) -> AudioModel`: what it expects to hear;
 * `build(n_classes, options) -> nn.Module` that maps waves (B, N), zeros after the end of each, and the length of each in

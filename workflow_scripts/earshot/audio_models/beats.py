@@ -185,14 +185,15 @@ def labels_in(checkpoint: Mapping[str, Any]) -> list[str]:
     The order is the file's own, not that of AudioSet's list: https://github.com/microsoft/unilm/issues/1012.
     """
     state, listed = checkpoint.get("model") or checkpoint, checkpoint.get("label_dict")
-    if "predictor.weight" not in state:
+    head = state.get("predictor.weight", state.get("module.predictor.weight"))
+    if head is None:
         raise WeightsError(f"this BEATs checkpoint was pretrained only and has no `predictor` of sounds: {_FINE_TUNED}")
     if not listed:
         raise WeightsError(
             f"this BEATs checkpoint has no `label_dict`, and its classes are in an order of their own: {_FINE_TUNED}, unchanged"
         )
     by_row = {int(row): str(label) for row, label in listed.items()}
-    rows = len(state["predictor.weight"])
+    rows = len(head)
     if sorted(by_row) != list(range(rows)):
         raise WeightsError(f"this BEATs checkpoint names {len(by_row)} classes for a predictor of {rows}: {_FINE_TUNED}")
     return [by_row[row] for row in range(rows)]

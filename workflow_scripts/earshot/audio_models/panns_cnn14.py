@@ -18,6 +18,7 @@ from earshot.audio_models._logmel import MATRICES, N_MELS, FrontEnd, LogMel, che
 from earshot.backbones._classifier import Rule, fit
 
 RATE_HZ = 32_000
+OTHER_RATES_HZ = (16_000,)
 _WINDOW_S = 10.0
 _FRONT_ENDS = {
     32_000: FrontEnd(32_000, window=1024, hop=320, low_hz=50, high_hz=14_000),

@@ -19,6 +19,7 @@ from earshot.hearing import score_facts, scored_row
 
 RATE_HZ = 0  # it listens to nothing
 _UNHEARD = "not in the file of scores"
+_LEAST = 1e-7  # of a probability, and of what it is short of 1: a logit of 16
 
 
 class Options(BaseModel, extra="forbid"):
@@ -42,7 +43,11 @@ def import_scores(scores: str, clips: str, splits: Sequence[str], names: Sequenc
             f"{label_spaces.identity(names)}: name the right one in `audio_models:`"
         )
     known = [row["clip_id"] for row in contracts.read_clips(clips) if row["split"] in splits]
-    found = {clip: _logits(given[clip], options.given) for clip in known if clip in given}
+    found = {clip: _logits(given[clip], options) for clip in known if clip in given}
+    if known and not found:
+        raise SetupError(
+            f"{scores} holds none of the clips: it names them as '{next(iter(given), '')}', they are '{known[0]}', …"
+        )
     rows = [scored_row(clip, found.get(clip), "" if clip in found else _UNHEARD, len(names)) for clip in known]
     absent, surplus = len(known) - len(found), len(given) - len(found)
     print(f"{scores}: {len(found)} clips scored, {absent} clips without scores, {surplus} scores of other clips")
@@ -54,6 +59,11 @@ def _user_scores(path: str, n_sounds: int) -> dict[str, list[float]]:
         table = pq.read_table(path, columns=["clip_id", "scores"])
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise SetupError(f"{path} is no Parquet file with the columns clip_id, scores: {error}") from None
+    if not (pa.types.is_list(table["scores"].type) or pa.types.is_large_list(table["scores"].type)):
+        raise SetupError(f"{path}: `scores` is {table['scores'].type}, not a list of numbers")
+    inner = table["scores"].type.value_type
+    if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
+        raise SetupError(f"{path}: `scores` are lists of {inner}, not of numbers")
     clips, scores = table["clip_id"].to_pylist(), table["scores"].to_pylist()
     wrong = [
         clip for clip, values in zip(clips, scores, strict=True) if not isinstance(values, list) or len(values) != n_sounds
@@ -66,10 +76,11 @@ def _user_scores(path: str, n_sounds: int) -> dict[str, list[float]]:
     return dict(zip(clips, scores, strict=True))
 
 
-def _logits(values: Sequence[float | None], given: str) -> Tensor:
+def _logits(values: Sequence[float | None], options: Options) -> Tensor:
     """Logits (A,) of a user's scores; null and probabilities that are none become NaN, which counts as not heard."""
     scores = torch.tensor([float("nan") if value is None else value for value in values], dtype=torch.float64)
-    if given == "probabilities":
-        least = 1e-7  # a logit of 16, where float32 still tells probabilities apart
-        scores = torch.where((scores >= 0) & (scores <= 1), scores.clamp(least, 1 - least).logit(), torch.nan)
+    if options.given == "probabilities":
+        bounded = scores.clamp(_LEAST, 1 - _LEAST)
+        logits = bounded.logit() if options.activation == "sigmoid" else bounded.log()
+        scores = torch.where((scores >= 0) & (scores <= 1), logits, torch.nan)
     return scores.float()

@@ -10,6 +10,7 @@
 A map written by hand needs no mapper: name its JSON file in `label_maps:`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,5 +66,10 @@ def rows_of(question: Question, sounds: Sequence[str], scores: np.ndarray, top: 
 
 
 def called(model: str) -> str:
-    """How results call a model: by its name on the hub, or that of its file or folder, wherever that lies."""
-    return Path(model).name if Path(model).exists() else model
+    """How results call a model: by its name on the hub, `owner/name`, or that of its file or folder, wherever that lies."""
+    return model if re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not model.endswith(".gguf") else Path(model).name
+
+
+def place(model: str) -> str:
+    """The path of a model on this machine, or its name on the hub as it is."""
+    return str(Path(model).expanduser())

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from earshot.files import fingerprint
-from earshot.mappers import Exchange, MapperError, Question, called, rows_of
+from earshot.mappers import Exchange, MapperError, Question, called, place, rows_of
 
 
 class Options(BaseModel, extra="forbid"):
@@ -31,7 +31,7 @@ class Mapper:
     def __init__(self, question: Question, options: Options) -> None:
         self.question, self.options = question, options
         self.model, self.prompt = called(options.model), f"{options.sound}\n{options.video}"
-        self.identity: dict[str, Any] = {**options.model_dump(), "model": self.model}
+        self.identity: dict[str, Any] = options.model_dump()
 
     def most_requests(self, sounds: int) -> int:
         """No server is asked."""
@@ -43,7 +43,9 @@ class Mapper:
 
         options = self.options
         try:
-            encoder = SentenceTransformer(options.model, revision=options.revision, device="cpu", trust_remote_code=False)
+            encoder = SentenceTransformer(
+                place(options.model), revision=options.revision, device="cpu", trust_remote_code=False
+            )
         except (OSError, ValueError) as error:
             raise MapperError(
                 f"sentence embeddings: '{options.model}' cannot be loaded ({type(error).__name__}); give the `model` as a "

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from earshot.label_map import Row, Target
-from earshot.label_spaces import plain
+from earshot.label_spaces import Finder
 from earshot.mappers import Exchange, Question
 
 
@@ -25,8 +25,8 @@ class Mapper:
     prompt = ""
 
     def __init__(self, question: Question, options: Options) -> None:
-        both = ((question.readable, question.classes), (question.classes, question.classes))
-        self._known = {plain(name): c for names, classes in both for name, c in zip(names, classes, strict=True)}
+        self._by_words = dict(zip(question.readable, question.classes, strict=True))
+        self._named, self._in_words = Finder(question.classes), Finder(question.readable)
         self.identity: dict[str, Any] = {}
 
     def most_requests(self, sounds: int) -> int:
@@ -35,6 +35,6 @@ class Mapper:
 
     def ask(self, sounds: Sequence[str]) -> Iterator[Exchange]:
         """Answer for all sounds at once."""
-        found = {sound: self._known.get(plain(sound)) for sound in sounds}
+        found = {sound: self._named(sound) or self._by_words.get(self._in_words(sound) or "") for sound in sounds}
         rows = [Row(audio_label=s, video_labels=[Target(label=c)] if c else []) for s, c in found.items()]
         yield Exchange(rows)

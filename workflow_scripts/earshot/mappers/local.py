@@ -16,7 +16,8 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from earshot.files import fingerprint
-from earshot.mappers import Exchange, MapperError, Question, called, rows_of
+from earshot.mappers import Exchange, MapperError, Question, called, place, rows_of
+from earshot.state_files import first_line
 
 
 class Options(BaseModel, extra="forbid"):
@@ -27,8 +28,8 @@ class Options(BaseModel, extra="forbid"):
     prompt: str = Field("The sound of {} is heard. The video shows", pattern=r"\{\}")
     no_sound: str = Field("A sound is heard. The video shows", description="the same sentence without the sound: the prior")
     top: int = Field(3, ge=1, description="video classes of a sound at most")
-    least: float = Field(1.0, description="score below which a sound speaks for nothing, nats a token")
-    spread: float = Field(1.5, gt=0, description="how far above that a weight comes within 1/e of 1, nats a token")
+    least: float = Field(2.0, description="score below which a sound speaks for nothing, nats a token")
+    spread: float = Field(2.0, gt=0, description="how far above that a weight comes within 1/e of 1, nats a token")
     batch: int = Field(16, ge=1, description="sounds that are kept together, so that a killed job goes on from there")
     names: int = Field(64, ge=1, description="names that are scored at once")
 
@@ -39,7 +40,7 @@ class Mapper:
     def __init__(self, question: Question, options: Options) -> None:
         self.question, self.options = question, options
         self.model, self.prompt = called(options.model), f"{options.prompt}\n{options.no_sound}"
-        self.identity: dict[str, Any] = {**options.model_dump(exclude={"batch", "names"}), "model": self.model}
+        self.identity: dict[str, Any] = options.model_dump(exclude={"batch", "names"})
 
     def most_requests(self, sounds: int) -> int:
         """No server is asked."""
@@ -47,7 +48,7 @@ class Mapper:
 
     def ask(self, sounds: Sequence[str]) -> Iterator[Exchange]:
         """Answer for a batch of sounds at a time. Raises MapperError if the model cannot be loaded."""
-        scorer = Scorer(*load(self.options.model, self.options.revision), self.options.names)
+        scorer = Scorer(*load(place(self.options.model), self.options.revision), self.options.names)
         prior = scorer.likelihoods(self.options.no_sound, self.question.readable)
         for start in range(0, len(sounds), self.options.batch):
             some = tuple(sounds[start : start + self.options.batch])
@@ -70,14 +71,14 @@ def load(model: str, revision: str | None = None) -> tuple[Any, nn.Module]:
         found = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, **given)
     except (OSError, ValueError, ImportError) as error:
         raise MapperError(
-            f"language model '{file.name}' cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]}); give the "
+            f"language model '{file.name}' cannot be loaded ({type(error).__name__}: {first_line(error)}); give the "
             "`model` as a folder, a .gguf file (which needs the packages gguf and accelerate) or a name on the Hugging Face hub"
         ) from error
     return tokenizer, found.eval()
 
 
 class Scorer:
-    """Likelihoods of names after a prompt; the prompt is read once for all names."""
+    """Likelihoods of names after a prompt, which is read once for `at_once` names."""
 
     def __init__(self, tokenizer: Any, model: nn.Module, at_once: int) -> None:
         self.tokenizer, self.model, self.at_once = tokenizer, model, at_once

@@ -23,15 +23,14 @@ class Options(BaseModel, extra="forbid"):
 
     base_url: str = "https://api.openai.com/v1"
     model: str
-    key_env: str = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable of the key")
+    key_env: str = Field("OPENAI_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$", description="environment variable of the key")
     prompt: str = Field("label_map_v1", pattern=r"^[a-z0-9_]+$", description="template in earshot/prompts/")
     structured: Literal["schema", "object", "none"] = Field("schema", description="what the endpoint can be held to")
     temperature: float | None = Field(0.0, ge=0, description="none: the endpoint's own")
     batch: int = Field(25, ge=1, description="sounds of a request")
     repairs: int = Field(2, ge=0, description="further requests for what was wrong in an answer")
     attempts: int = Field(5, ge=1, description="of each request, where the failure may pass")
-    timeout_s: float = Field(60.0, gt=0, description="how long the server may be silent")
-    deadline_s: float = Field(300.0, gt=0, description="how long an answer may take")
+    deadline_s: float = Field(300.0, gt=0, description="how long an answer may take; it may be paid for even if it is late")
     max_requests: int = Field(400, ge=1, description="of a job: none is sent beyond")
 
 
@@ -63,13 +62,20 @@ class Mapper:
             )
         try:
             client = Client(
-                options.base_url, options.model, options.key_env, timeout_s=options.timeout_s, deadline_s=options.deadline_s,
-                attempts=options.attempts, most_requests=options.max_requests,
+                options.base_url, options.model, options.key_env, deadline_s=options.deadline_s, attempts=options.attempts,
+                most_requests=options.max_requests,
             )  # fmt: skip
-            for batch in batches:
-                yield from self._asked(client, list(batch))
         except ChatError as error:
             raise MapperError(str(error)) from None
+        for batch in batches:
+            sent = client.sent
+            try:
+                for exchange in self._asked(client, list(batch)):
+                    sent += exchange.requests
+                    yield exchange
+            except ChatError as error:
+                yield Exchange([], problems=[str(error)], requests=client.sent - sent)  # they may be paid for, too
+                raise MapperError(str(error)) from None
 
     def _asked(self, client: Client, sounds: list[str]) -> Iterator[Exchange]:
         """One batch: an exchange, and one more for each repair of what is still wrong."""
@@ -89,7 +95,7 @@ class Mapper:
         self, messages: list[dict[str, str]], reply: Reply, rows: list[Row], parsed: answers.Parsed, sent: int, again: bool
     ) -> Exchange:
         answer = {"text": reply.text, "finish": reply.finish}
-        dropped = [] if again else parsed.dropped
+        dropped = [] if again else [told for names in parsed.dropped.values() for told in names]
         return Exchange(rows, {"messages": messages}, answer, parsed.problems, dropped, reply.tokens, sent)
 
     def _prompt(self, sounds: Sequence[str]) -> str:
