@@ -1,5 +1,6 @@
 """The documentation of corruptions, backbones and methods says what their files say."""
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -116,3 +117,8 @@ def test_every_mapper_is_listed_with_its_options(name):
 
 def plain(value):
     return "null" if value is None else value
+
+
+@pytest.mark.parametrize("path", sorted(PAGE.parent.glob("*.md")), ids=lambda path: path.stem)
+def test_no_placeholder_is_left(path):
+    assert not re.search(r"\b(TODO|TBD|FIXME|MEASURED|XXX)\b", path.read_text(encoding="utf-8"))
