@@ -7,7 +7,7 @@ times in seconds, strides in frames and mel bins.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, Field
@@ -65,7 +65,7 @@ class _Tagger(nn.Module):
 
         The last block is computed for these two only, as the others' would go to waste.
         """
-        network = self.model.audio_spectrogram_transformer
+        network: Any = self.model.audio_spectrogram_transformer
         tokens = network.embeddings(features)
         for block in network.layers[:-1]:
             tokens = block(tokens)
