@@ -270,17 +270,15 @@ def decode_in_order(path: str | Path, wanted: Collection[int] | None) -> dict[in
 
 
 def read_wave(path: str | Path, rate: int) -> Wave:
-    """Decode the first audio track as mono at `rate` Hz: (N,) float32.
+    """Decode the first audio track as mono at `rate` Hz, the mean of its channels: (N,) float32.
 
     An empty array means that there is no audio track. Raises MediaError if the track cannot be decoded.
     """
     with _open(path) as container:
         if not container.streams.audio:
             return np.zeros(0, np.float32)
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
-        parts = [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in resampler.resample(frame)]
-        parts += [out.to_ndarray()[0] for out in resampler.resample(None)]
-    return np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32)
+        # not mixed down by FFmpeg, which makes equal channels 3 dB louder
+        return _samples(container, rate).mean(1, dtype=np.float32)
 
 
 def read_sound(path: str | Path) -> tuple[Wave, int]:
@@ -288,13 +286,18 @@ def read_sound(path: str | Path) -> tuple[Wave, int]:
     with _open(path) as container:
         if not container.streams.audio:
             raise MediaError("no audio stream")
-        stream = container.streams.audio[0]
-        rate, channels = stream.rate, stream.channels
-        resampler = av.AudioResampler(format="flt", layout=stream.layout, rate=rate)
-        parts = [out.to_ndarray() for frame in container.decode(stream) for out in resampler.resample(frame)]
-        parts += [out.to_ndarray() for out in resampler.resample(None)]
+        rate = container.streams.audio[0].rate
+        return _samples(container, rate), rate
+
+
+def _samples(container: Any, rate: int) -> Wave:
+    """The first audio track at `rate` Hz: (N, C) float32."""
+    stream = container.streams.audio[0]
+    resampler = av.AudioResampler(format="flt", layout=stream.layout, rate=rate)
+    parts = [out.to_ndarray() for frame in container.decode(stream) for out in resampler.resample(frame)]
+    parts += [out.to_ndarray() for out in resampler.resample(None)]
     samples = np.concatenate([part.reshape(-1) for part in parts]) if parts else np.zeros(0)
-    return samples.astype(np.float32).reshape(-1, channels), rate
+    return samples.astype(np.float32).reshape(-1, stream.channels)
 
 
 def write_wave(path: str | Path, wave: Wave, rate: int) -> None:
