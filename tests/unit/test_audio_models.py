@@ -19,7 +19,7 @@ from transformers import (
     RobertaTokenizer,
 )  # fmt: skip
 
-from earshot import plugins
+from earshot import plugins, text_heads
 from earshot.audio_models import _kaldi, _logmel
 from earshot.backbones import WeightsError
 
@@ -380,7 +380,7 @@ def test_clap_head_does_not_depend_on_the_batches_of_texts(clap_folder, monkeypa
     folder, library = clap_folder
     module = plugins.load("audio_models", "clap_zero_shot")
     whole = module.head_from_text(library.state_dict(), folder, NAMES, module.tiny())["head.weight"]
-    monkeypatch.setattr(module, "_BATCH", 4)
+    monkeypatch.setattr(text_heads, "BATCH", 4)
     parts = module.head_from_text(library.state_dict(), folder, NAMES, module.tiny())["head.weight"]
     torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-5)
 

@@ -23,14 +23,6 @@ class ChatError(RuntimeError):
     """An answer that cannot be had; the message holds no credentials."""
 
 
-class _PassingError(Exception):
-    """An attempt that failed in a way that may pass; `wait` in s is what the server asked for."""
-
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
 @dataclass(frozen=True)
 class Reply:
     """What a model said, why it stopped (`stop`, `length`, …) and what that cost in tokens."""
@@ -95,7 +87,7 @@ class Client:
             self.sent += 1
             try:
                 return self._reply(self._post(body))
-            except _PassingError as error:
+            except retries.PassingError as error:
                 failures += 1
                 if failures >= self.attempts:
                     raise ChatError(f"{self._shown}: gave up after {failures} attempts: {error}") from None
@@ -124,7 +116,7 @@ class Client:
         except requests.RequestException as error:
             told, passing = retries.connection_failure(error, self.deadline_s)
             if passing:
-                raise _PassingError(told) from None
+                raise retries.PassingError(told) from None
             raise ChatError(f"{self._shown}: {told}; check `base_url`") from None
 
     def _received(self, response: requests.Response) -> str:
@@ -134,7 +126,7 @@ class Client:
         for size, part in enumerate(response.iter_content(1), 1):  # more at a time would wait for more
             parts.append(part)
             if size < length and time.monotonic() > end:
-                raise _PassingError(f"the answer took longer than {self.deadline_s:g} s")
+                raise retries.PassingError(f"the answer took longer than {self.deadline_s:g} s")
             if size > _LARGEST:
                 raise ChatError(f"{self._shown}: the answer is larger than {_LARGEST >> 20} MB")
         return b"".join(parts).decode("utf-8", errors="replace")
@@ -145,7 +137,7 @@ class Client:
             return
         told = self.hide(f"the server answered {status} {response.reason or ''}".strip())
         if retries.may_pass(status):
-            raise _PassingError(told, retries.asked_wait(response))
+            raise retries.PassingError(told, retries.asked_wait(response))
         if status in (401, 403):  # such answers like to repeat the key, or parts of it
             raise ChatError(f"{self._shown}: {told}: put a valid key into the environment variable {self.key_env}")
         said = self.hide(" ".join(text.split()))[:_TOLD]
@@ -161,7 +153,7 @@ class Client:
             tokens = {name: _count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")}
             return Reply(self.hide(str(said)), self.hide(str(choice.get("finish_reason") or "")), tokens)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-            raise _PassingError("the answer is none of a chat endpoint") from None
+            raise retries.PassingError("the answer is none of a chat endpoint") from None
 
 
 def _count(value: Any) -> int:

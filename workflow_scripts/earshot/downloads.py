@@ -32,14 +32,6 @@ class DownloadError(RuntimeError):
     """A download that did not work; the message says what to do, and holds no credentials."""
 
 
-class _PassingError(Exception):
-    """An attempt that failed in a way that may pass; `wait` in s is what the server asked for, None where it did not."""
-
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
 @dataclass(frozen=True)
 class _Job:
     url: str
@@ -166,7 +158,7 @@ def _try_until_complete(job: _Job, attempts: int, sleep: Callable[[float], None]
     while True:
         try:
             return _attempt(job)
-        except _PassingError as error:
+        except retries.PassingError as error:
             reason, wait = str(error), error.wait
         except requests.RequestException as error:
             reason, wait = _passing_reason(job, error), None
@@ -214,7 +206,7 @@ def _check_status(job: _Job, response: requests.Response) -> None:
         return
     told = f"{status} {response.reason or ''}".strip()
     if retries.may_pass(status):
-        raise _PassingError(f"the server answered {told}", retries.asked_wait(response))
+        raise retries.PassingError(f"the server answered {told}", retries.asked_wait(response))
     raise DownloadError(f"{job.shown}: the server answered {told}; check the address, or {_BY_HAND}")
 
 
@@ -225,7 +217,7 @@ def _check_continuation(job: _Job, response: requests.Response, size: int, versi
     other = version.startswith('"') and etag is not None and etag != version
     if not size or start != size or other or _is_encoded(response):
         _forget(job)
-        raise _PassingError("the server sent another part than the one asked for", wait=0.0)
+        raise retries.PassingError("the server sent another part than the one asked for", wait=0.0)
 
 
 def _begin(job: _Job, response: requests.Response) -> None:
@@ -251,10 +243,10 @@ def _receive(job: _Job, response: requests.Response, start: int) -> str:
             digest.update(chunk)
         size = file.tell()
     if total is not None and size < total:
-        raise _PassingError(f"the connection ended after {size} of {total} bytes")
+        raise retries.PassingError(f"the connection ended after {size} of {total} bytes")
     if total is not None and size > total:
         _forget(job)
-        raise _PassingError(f"the server announced {total} bytes and sent {size}")
+        raise retries.PassingError(f"the server announced {total} bytes and sent {size}")
     return digest.hexdigest()
 
 
@@ -290,7 +282,7 @@ def _finish_beyond_end(job: _Job, response: requests.Response, size: int) -> Non
     if total == size:
         return _finish(job, sha256_of_file(job.part), resumed=True)
     _forget(job)
-    raise _PassingError("what was there is no part of the file", wait=0.0)
+    raise retries.PassingError("what was there is no part of the file", wait=0.0)
 
 
 def _finish(job: _Job, digest: str, resumed: bool) -> None:
@@ -302,7 +294,7 @@ def _finish(job: _Job, digest: str, resumed: bool) -> None:
     _forget(job)
     told = f"its sha256 is {digest}, not {job.sha256}"
     if resumed:  # the part may have been damaged while it lay there
-        raise _PassingError(told, wait=0.0)
+        raise retries.PassingError(told, wait=0.0)
     raise DownloadError(f"{job.shown}: {told}; the download was deleted: check the address and the sha256")
 
 

@@ -11,6 +11,14 @@ _LONGEST_WAIT_S = 120.0
 _PASSING = {408, 425, 429}  # with all of 5xx: statuses that may be gone after a while
 
 
+class PassingError(Exception):
+    """An attempt that failed in a way that may pass; `wait` in s is what the server asked for, None where it did not."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
 def may_pass(status: int) -> bool:
     """Whether an HTTP status may be gone after a while."""
     return status in _PASSING or status >= 500

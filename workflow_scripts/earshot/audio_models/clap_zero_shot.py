@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ClapAudioModelWithProjection, ClapTextConfig, ClapTextModelWithProjection, RobertaTokenizer
 
+from earshot import text_heads
 from earshot.audio_models import AudioModel, _htsat
 from earshot.audio_models._logmel import FrontEnd, LogMel, check_matrices
 from earshot.backbones import WeightsError
@@ -28,9 +29,6 @@ RATE_HZ = 48_000
 _WINDOW_S = 10.0
 _FRONT_END = FrontEnd(RATE_HZ, window=1024, hop=480, low_hz=50, high_hz=14_000)
 _FUSED_FRONT_END = FrontEnd(RATE_HZ, window=1024, hop=480, low_hz=50, high_hz=14_000, scale="htk")
-_MOST_TOKENS = 77  # those of a caption in training
-_BATCH = 256  # texts at once
-_TOKENIZER_FILES = ("tokenizer.json",), ("vocab.json", "merges.txt")
 _EMBEDDING = {"tiny": 512, "base": 512, "mini": 16}
 _TEXT_SHAPES: dict[str, tuple[int, int, int]] = {  # width, blocks, heads
     "tiny": (768, 12, 12),
@@ -129,13 +127,17 @@ def head_from_text(
     `state` is the checkpoint, with its text tower; `folder` holds the files of its tokenizer. Raises WeightsError where they
     are absent or do not fit.
     """
-    tokenizer = _tokenizer(Path(folder))
+    text_heads.require_tokenizer(
+        Path(folder), "sounds", "of roberta-base there; they are published beside transformers' CLAP weights"
+    )
+    tokenizer = RobertaTokenizer.from_pretrained(folder, local_files_only=True)
     tower = _text_tower(state, options, tokenizer)
-    with torch.no_grad():
-        texts = ([template.replace("{}", prompt) for prompt in prompts] for template in options.templates)
-        by_template = torch.stack([_embedded(tower.model, tokenizer, sentences) for sentences in texts])
-        head = tower.logit_scale_a.exp() * functional.normalize(by_template.mean(0), dim=-1)
-    return {"head.weight": head.contiguous()}
+
+    def embedded(sentences: list[str]) -> Tensor:
+        return tower.model(**text_heads.tokens(tokenizer, sentences)).text_embeds
+
+    scale = tower.logit_scale_a.detach().exp()
+    return {"head.weight": (scale * text_heads.head(options.templates, prompts, embedded)).contiguous()}
 
 
 class _TextTower(nn.Module):
@@ -159,30 +161,6 @@ def _text_tower(state: Mapping[str, Tensor], options: Options, tokenizer: Robert
     tower = _TextTower(config).eval()
     tower.load_state_dict(fit(state, tower, _TEXT_RULES, dropped=_TEXT_UNUSED))
     return tower
-
-
-def _tokenizer(folder: Path) -> RobertaTokenizer:
-    if not any(all((folder / name).is_file() for name in names) for names in _TOKENIZER_FILES):
-        raise WeightsError(
-            f"{folder} has no files of a tokenizer, which turns the names of sounds into a head: put tokenizer.json, or "
-            "vocab.json and merges.txt, of roberta-base there; they are published beside transformers' CLAP weights"
-        )
-    return RobertaTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def _embedded(model: ClapTextModelWithProjection, tokenizer: RobertaTokenizer, sentences: Sequence[str]) -> Tensor:
-    """Embeddings (N, E) of length 1; what exceeds 77 tokens is cut off."""
-    parts = []
-    for start in range(0, len(sentences), _BATCH):
-        tokens = tokenizer(
-            list(sentences[start : start + _BATCH]),
-            padding=True,
-            truncation=True,
-            max_length=_MOST_TOKENS,
-            return_tensors="pt",
-        )
-        parts.append(model(**tokens).text_embeds)
-    return functional.normalize(torch.cat(parts), dim=-1)
 
 
 def tiny() -> Options:
