@@ -121,5 +121,8 @@ def serving(server):
         http.handle_error = lambda *_: None  # of clients that went away
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{http.server_address[1]}/v1"
-        http.shutdown()
+        try:
+            yield f"http://127.0.0.1:{http.server_address[1]}/v1"
+        finally:  # a server whose socket is closed would spin for ever
+            http.shutdown()
+            thread.join()
