@@ -522,12 +522,12 @@ def sound_grids(paths: Paths, about: About, known: Sequence[str]) -> list[Grid]:
     }
     maps: dict[tuple[str, str], dict[int, set[int]]] = {}  # by dataset and label space
     for path in paths.label_map:
-        found = maps.setdefault((dataset_of(path, known), contracts.facts_of(path)["label_space"]), {})
+        found = maps.setdefault((dataset_of(path, known), contracts.facts_of(path).get("label_space", "")), {})
         for row in contracts.read(path, contracts.LABEL_MAP):
             found.setdefault(row["audio_class"], set()).update({row["video_class"]} if row["video_class"] >= 0 else set())
     for path in paths.audio_scores:
         dataset = dataset_of(path, known)
-        mapped = maps.get((dataset, contracts.facts_of(path)["label_space"]), {})
+        mapped = maps.get((dataset, contracts.facts_of(path).get("label_space", "")), {})
         heard = [r for r in contracts.read(path, contracts.AUDIO_SCORES) if r["heard"] and (dataset, r["clip_id"]) in labels]
         counts: Counter[str] = Counter()
         for row in heard:
