@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from earshot.files import atomic_path
 
-VERSION = "3"  # raised when the meaning of a column changes
+VERSION = "4"  # raised when the meaning of a column changes
 DIVERGED = "diverged"  # the stop reason of a clip on which a method lost its footing
 RANDOM_WEIGHTS = "-random-weights"  # ends a backbone's name in results of untrained weights; no name in a config can hold it
 
@@ -55,10 +55,10 @@ CLASSES = pa.schema([_field("class_id", _I2), _field("name", _STR), _field("prom
 EVENTS = pa.schema(
     [
         _field("clip_id", _STR),
-        _field("modality", _STR, note="audio or visual"),
+        _field("modality", _STR, note="audio, visual, or weak: somewhere in the clip, in either"),
         _field("class_id", _I2),
-        _field("onset", _F4, "s"),
-        _field("offset", _F4, "s", "half-open"),
+        _field("onset", _F4, "s", "NaN for weak labels"),
+        _field("offset", _F4, "s", "half-open; NaN for weak labels"),
     ]
 )
 CORRUPTED_CLIPS = pa.schema(
@@ -158,6 +158,59 @@ TUNING = pa.schema(
         _field("right", _I4, note="clips predicted right, over all corruptions tried"),
         _field("n", _I4),
         _field("chosen", _BOOL),
+    ]
+)
+FEATURES = pa.schema(
+    [
+        _field("clip_id", _STR, note="in the order of the rows of the array beside this table"),
+        _field("available", _BOOL, note="false: the array holds zeros, and tables count the clip as missing"),
+        _field("problem", _STR),
+    ]
+)
+PARSES = pa.schema(
+    [
+        _field("clip_id", _STR),
+        _field("available", _BOOL, note="false: not parsed, counted as missing"),
+        _field("problem", _STR),
+        _field(
+            "video_prob",
+            pa.list_(pa.field("item", _F4, nullable=False)),
+            note="(C,) score of a class in the whole clip; may exceed 1; empty if unavailable",
+        ),
+        _field(
+            "segment_prob",
+            pa.list_(pa.field("item", _F4, nullable=False)),
+            note="(10, 2, C) flattened: probability by second, modality (audio, visual) and class; empty if unavailable",
+        ),
+    ]
+)
+PARSING_METRICS = pa.schema(
+    [
+        _field("dataset", _STR),
+        _field("parser", _STR, note="variant name"),
+        _field("features", _STR, note="what the parser sees"),
+        _field("leak", _BOOL, note="labels of the test clips were shown to the parser: not a result"),
+        _field("seed", _I4, note="-1: over all seeds"),
+        _field("metric", _STR, note="f_score_<seg or evt>_<A, V, AV, TypeAV or EventAV>, or that _gain_over_<parser>"),
+        _field("value", _F8),
+        _field("unit", _STR),
+        _field("n", _I4, note="clips scored"),
+        _field("n_missing", _I4, note="clips of the split that could not be scored"),
+        _field("low", _F8, note="95 % bootstrap interval over clips"),
+        _field("high", _F8),
+        _field("note", _STR, note="why there is no value; empty: there is one"),
+    ]
+)
+PARSING_CLASS_METRICS = pa.schema(
+    [
+        _field("dataset", _STR),
+        _field("parser", _STR),
+        _field("class_id", _I2),
+        _field("name", _STR),
+        _field("level", _STR, note="segment or event"),
+        _field("kind", _STR, note="A, V or AV"),
+        _field("f_score", _F8, "%", "of counts summed over clips and seeds; NaN where there is neither truth nor prediction"),
+        _field("n", _I4, note="true segments or events of the class in the split"),
     ]
 )
 _WHOSE = [
