@@ -53,7 +53,7 @@ class Killed(BaseException):
 
 def kill_after(monkeypatch, saves):
     """Kill the job right after it has saved for the n-th time."""
-    save, count = training._Resume.save, []
+    save, count = training.Resume.save, []
 
     def counted(self, state):
         save(self, state)
@@ -61,7 +61,7 @@ def kill_after(monkeypatch, saves):
         if len(count) == saves:
             raise Killed
 
-    monkeypatch.setattr(training._Resume, "save", counted)
+    monkeypatch.setattr(training.Resume, "save", counted)
 
 
 @pytest.mark.parametrize("how", [{"fit": "all"}, {"fit": "head"}, {"fit": "all", "hyper": {**FAST, "keep": "best"}}], ids=str)

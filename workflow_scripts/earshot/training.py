@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from earshot import contracts, importing, weights
 from earshot.config import overrides
 from earshot.errors import MediaError
-from earshot.files import atomic_path, fingerprint
+from earshot.files import fingerprint
 from earshot.frames import Frames
 from earshot.label_spaces import identity
 from earshot.loading import ClipLoader, FrameCache, prefetched
 from earshot.randomness import numpy_generator, seed_of
+from earshot.resuming import Resume
 
 Row = dict[str, Any]
 _PART = 4096  # views whose features are made between two writes
@@ -125,7 +126,7 @@ def train(inputs: Inputs, weights_out: str, metrics_out: str) -> None:
     where = [device.split(":")[0], runtime["training_threads"]]  # both decide the last bits
     how = [inputs.code, dict(inputs.backbone), inputs.fit, settings.model_dump(), seed, listed, names, checkpoint, *where]
     key = fingerprint(how)
-    state = _Resume(Path(weights_out).with_suffix(".resume.pt"), key)
+    state = Resume(Path(weights_out).with_suffix(".resume.pt"), key)
     if inputs.fit == "head":
         metrics = _HeadTrainer(model, settings, seed, state, held_out).run(examples)
     else:
@@ -136,31 +137,6 @@ def train(inputs: Inputs, weights_out: str, metrics_out: str) -> None:
     weights.save(weights_out, model.state_dict(), {**facts, **whose, **origin})
     contracts.write(metrics, contracts.TRAINING, metrics_out, facts)
     state.forget()
-
-
-class _Resume:
-    """The file from which a killed job goes on; what another code, config or dataset wrote is not taken."""
-
-    def __init__(self, path: Path, key: str) -> None:
-        self.path, self.key = path, key
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        with atomic_path(self.path) as temporary:
-            torch.save({"key": self.key, **state}, temporary)
-
-    def restore(self) -> dict[str, Any] | None:
-        if not self.path.exists():
-            return None
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file may raise anything, and is worth no more than none
-            print(f"{self.path} cannot be read ({type(error).__name__}): starting again")
-            return None
-        return state if state.get("key") == self.key else None
-
-    def forget(self) -> None:
-        """Remove the file, once the results are written."""
-        self.path.unlink(missing_ok=True)
 
 
 class _Best:
@@ -232,7 +208,7 @@ def _autocast(model: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
 class _Trainer:
     """The loop over epochs that trains all parameters."""
 
-    def __init__(self, model: nn.Module, hyper: Any, seed: int, resume: _Resume, held_out: Sequence[Row], n_clips: int) -> None:
+    def __init__(self, model: nn.Module, hyper: Any, seed: int, resume: Resume, held_out: Sequence[Row], n_clips: int) -> None:
         self.model, self.hyper, self.seed, self.resume, self.held_out = model, hyper, seed, resume, held_out
         batches = n_clips // hyper.batch + (n_clips % hyper.batch > 1)  # a last one of one clip is dropped
         self.optimizer, self.schedule = _optimizer(model, hyper, hyper.epochs * batches)
@@ -295,7 +271,7 @@ class _Trainer:
 class _HeadTrainer:
     """A linear head on the features of a frozen encoder, which are computed once: the linear probe."""
 
-    def __init__(self, model: nn.Module, hyper: Any, seed: int, resume: _Resume, held_out: Sequence[Row]) -> None:
+    def __init__(self, model: nn.Module, hyper: Any, seed: int, resume: Resume, held_out: Sequence[Row]) -> None:
         self.model, self.hyper, self.seed, self.resume, self.held_out = model.eval(), hyper, seed, resume, held_out
         self.head = model.get_submodule("head")
         self.best = _Best(self.head, hyper, held_out)

@@ -1,16 +1,21 @@
 """Audio-visual video parsers: from features of ten seconds to what is heard and seen in each, one file each. A plug-in defines
 
-* `Hyper`, a pydantic model of its structure, its losses and how it is trained, with the paper's values as defaults;
+* `Hyper`, a pydantic model with the paper's values as defaults. It has `optim` and `train` (see `_knobs`);
 * `build(shape, hyper) -> nn.Module` that maps a `Batch` to an `Output`;
-* `losses(output, batch, model, hyper) -> dict[str, Tensor]`: named scalars whose sum is minimised, weights included;
-* `import_weights(state) -> state_dict`, from published key layouts to the keys of the model, strict;
-* `optimizer(model, hyper)` and `rate(epoch, hyper)`: the optimiser, and its learning rate in an epoch counted from 1.
+* `losses(output, batch, model, hyper) -> Losses`;
+* `import_weights(state, model) -> state_dict`, from published key layouts to the keys of `model`, strict;
+
+one that learns from weak labels alone says `PSEUDO_LABELS = False`, a literal; and
+
+* perhaps `PSEUDO_LABELS = False`, a literal, if it learns from weak labels alone;
+* perhaps `shown(hyper) -> str`, if it also looks at pseudo-labels: where they come from at evaluation; empty: it does not.
 
 Axes: B clips, T segments of one second, D features, C classes; modality 0 is audio and 1 visual.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from torch import Tensor
 
@@ -36,8 +41,8 @@ class Shape:
 class Batch:
     """Clips: features (B, T, D), weak labels (B, C), and pseudo-labels (B, T, C) in {0, 1}.
 
-    `heard` and `seen` are the pseudo-labels that losses learn from, masked by the weak labels; `heard_shown` and `seen_shown`
-    those that a parser may look at, which at evaluation must not come from weak labels (see `plsim.eval_source`).
+    `heard` and `seen` are the pseudo-labels that losses learn from, masked by the weak labels. `shown` are those (B, T, 2, C)
+    that a parser may look at, which at evaluation must not come from weak labels; None: it has to do without.
     """
 
     audio: Tensor
@@ -46,8 +51,13 @@ class Batch:
     weak: Tensor
     heard: Tensor
     seen: Tensor
-    heard_shown: Tensor
-    seen_shown: Tensor
+    shown: Tensor | None = None
+
+    def to(self, device: str) -> "Batch":
+        """The same clips on a device."""
+        parts: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
+        moved: dict[str, Any] = {name: part if part is None else part.to(device) for name, part in parts.items()}
+        return Batch(**moved)
 
 
 @dataclass(frozen=True)
@@ -63,3 +73,11 @@ class Output:
     by_modality: Tensor
     encoded: Tensor
     named: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weighted terms in nats by name, whose sum is minimised, and other scalars worth following from epoch to epoch."""
+
+    terms: Mapping[str, Tensor]
+    told: Mapping[str, Tensor] = field(default_factory=dict)
