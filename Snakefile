@@ -19,6 +19,7 @@ include: "rules/audio.smk"
 include: "rules/backbones.smk"
 include: "rules/adaptation.smk"
 include: "rules/results.smk"
+include: "rules/parsing.smk"
 
 
 localrules:
@@ -26,6 +27,7 @@ localrules:
     fetch_checkpoint,
     ask_mapper,
     log_to_mlflow,
+    log_parses,
 
 
 rule all:
@@ -35,7 +37,7 @@ rule all:
         collect("<results>/mlflow/{experiment}.json", experiment=CONFIG.targets),
 
 
-for experiment in CONFIG.experiments:  # each can be asked for by name
+for experiment in [*CONFIG.experiments, *CONFIG.parsing]:  # each can be asked for by name
 
     rule:
         name:

@@ -7,11 +7,13 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from earshot import config as earshot_config  # noqa: E402
 from earshot.layout import Layout  # noqa: E402
+from earshot.parsing_layout import ParsingLayout  # noqa: E402
 
 CONFIG = earshot_config.load(config)
 AT = Layout(
     CONFIG
 )  # input and params functions: AT.cell_clips, AT.code("training:train"), …
+PARSED = ParsingLayout(CONFIG)  # the same of video parsing
 READY = "|".join(name for name, m in CONFIG.audio_models.items() if m.scores) or "(?!)"
 LISTENING = (
     "|".join(name for name, m in CONFIG.audio_models.items() if not m.scores) or "(?!)"
@@ -28,6 +30,12 @@ wildcard_constraints:
     checkpoint="|".join(CONFIG.checkpoints) or "none",
     audio_model="|".join(CONFIG.audio_models) or "none",
     rate="[0-9]+",
+    features="|".join(CONFIG.features) or "(?!)",
+    labels="|".join(CONFIG.pseudo_labels) or "(?!)",
+    side="audio|visual",
+    parsing="|".join(CONFIG.parsing) or "(?!)",
+    parser="[a-z0-9_]+",
+    number="[0-9]+",
     mapper=f"{ASKED}|reviewed",
     other=f"{ASKED}|reviewed",
 

@@ -368,6 +368,97 @@ class Experiment(_Section):
     also_index: list[Key] = Field(default_factory=list, description="datasets to index and count without using them yet")
 
 
+class FeatureConfig(_Section):
+    """Features of a dataset's seconds: an extractor, and where they come from: files, or videos and the model to use.
+
+    With files, a `checkpoint` may stand beside them: it gives pseudo-labels their words.
+    """
+
+    plugin: Annotated[Key, _plugin("extractors")]
+    options: dict[str, Any] = Field(default_factory=dict, description="the plug-in's own options")
+    root: UserPath = Field("", description="folder of published feature files, in their published layout")
+    id_length: Annotated[int, Field(ge=0)] = Field(
+        0, description="of `root`: files are named by so many first characters of a clip's name, 11 for LLP; 0: by all of it"
+    )
+    checkpoint: Key | None = Field(None, description="published weights, to make them from videos, or words beside files")
+    audio_model: Key | None = Field(None, description="an audio model of this config, to make them from videos")
+    backbone: Key | None = Field(None, description="a backbone of this config, to make them from videos")
+    trained_on: Key | None = Field(None, description="of `backbone`: the dataset whose source model it is")
+    batch: Annotated[int, Field(ge=1)] = Field(8, description="clips at once; decides the last bits")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        about = plugins.describe("extractors", self.plugin)
+        fitting = {"checkpoint": "checkpoint", "tagger": "audio_model", "backbone": "backbone"}.get(about["weights"], "")
+        legal = [name for name, can in (("root", about["files"]), (fitting, fitting)) if can]
+        given = [name for name in ("root", "checkpoint", "audio_model", "backbone") if getattr(self, name)]
+        if (legal and not given) or not set(given) <= set(legal):
+            told = " or ".join(f"`{name}`" for name in legal) or "neither files nor weights"
+            raise ValueError(f"extractor '{self.plugin}' takes {told}; given: {', '.join(given) or 'none'}")
+        if bool(self.backbone) != bool(self.trained_on):
+            raise ValueError("`backbone` and `trained_on` go together: a source model is that of a dataset")
+        return self
+
+    @property
+    def origin(self) -> Literal["files", "videos", "nothing"]:
+        """Where they come from; from nothing, if they are made up."""
+        return "files" if self.root else "videos" if self.checkpoint or self.audio_model or self.backbone else "nothing"
+
+    @property
+    def modality(self) -> str:
+        """Whether it listens or looks."""
+        return str(plugins.describe("extractors", self.plugin)["modality"])
+
+
+class FeatureSet(_Section):
+    """What a parser sees and hears: names in `features:`."""
+
+    audio: Key
+    visual: Key
+    motion: Key | None = Field(None, description="fused with `visual`; R(2+1)D in the papers")
+
+
+class PseudoLabels(_Section):
+    """Labels by second from models that know words: scores of classes above a threshold, or published files of them."""
+
+    audio: Key = Field(description="features whose class scores say what is heard")
+    visual: Key = Field(description="features whose class scores say what is seen")
+    root: UserPath = Field("", description="folder of published label files; `audio` and `visual` then only give words")
+    id_length: Annotated[int, Field(ge=0)] = Field(0, description="of `root`, as in `features:`")
+    recipe: str = Field(
+        "", description="captions and thresholds by class: `valor` or a CSV file; none: names of classes and `thresholds`"
+    )
+    thresholds: dict[Literal["audio", "visual"], float] = Field(
+        {"audio": 0.0, "visual": 0.0}, description="without a recipe: the score above which a class is there"
+    )
+    ungated_margins: dict[Literal["audio", "visual"], float] = Field(
+        {"audio": 0.0, "visual": 0.0}, description="added where no weak label masks the classes"
+    )
+
+
+class ParserConfig(_Section):
+    """A named variant of a parser."""
+
+    plugin: Annotated[Key, _plugin("parsers")]
+    hyper: dict[str, Any] = Field(default_factory=dict, description="overrides of the plug-in's Hyper, group by group")
+    features: Key | None = Field(None, description="a feature set, in the place of the experiment's")
+    checkpoint: Key | None = Field(None, description="published weights of the parser: nothing is trained")
+
+
+class ParsingExperiment(_Section):
+    """A table of audio-visual video parsing: datasets x parsers x seeds."""
+
+    title: str = ""
+    datasets: list[Key]
+    features: Key = Field(description="a feature set; a parser may name its own")
+    pseudo_labels: Key | None = None
+    parsers: list[Key]
+    hyper: dict[str, Any] = Field(default_factory=dict, description="overrides for all parsers, under their own")
+    seeds: list[int] = [0]
+    split: Split = "test"
+    reference: Key | None = Field(None, description="the parser whose scores gains are over; none: the first")
+
+
 class Runtime(_Section):
     """What may change speed. `torch_threads` also decides the last bits of results, so it is never taken from the machine."""
 
@@ -424,18 +515,25 @@ class Config(_Section):
     checkpoints: dict[Key, CheckpointConfig] = Field(default_factory=dict)
     backbones: dict[Key, BackboneConfig] = Field(default_factory=dict)
     methods: dict[Key, MethodConfig] = Field(default_factory=dict)
+    features: dict[Key, FeatureConfig] = Field(default_factory=dict)
+    feature_sets: dict[Key, FeatureSet] = Field(default_factory=dict)
+    pseudo_labels: dict[Key, PseudoLabels] = Field(default_factory=dict)
+    parsers: dict[Key, ParserConfig] = Field(default_factory=dict)
     corruption: Corruption = Corruption()
     protocol: Protocol = Protocol()
     compute: Compute = Compute()
     runtime: Runtime = Runtime()
     mlflow: Tracking = Tracking()
     experiments: dict[Key, Experiment]
+    parsing: dict[Key, ParsingExperiment] = Field(
+        default_factory=dict, description="experiments of audio-visual video parsing; their names are none in `experiments:`"
+    )
     targets: list[Key]
 
     @model_validator(mode="after")
     def _references_exist(self) -> Self:
         for target in self.targets:
-            _known("experiment", target, self.experiments, "targets")
+            _known("experiment", target, {**self.experiments, **self.parsing}, "targets")
         for name, experiment in self.experiments.items():
             where = f"experiments.{name}"
             for dataset in (*experiment.datasets, *experiment.also_index):
@@ -475,6 +573,50 @@ class Config(_Section):
                     _known("dataset", entry.made_by, self.datasets, f"{section}.{name}.made_by")
         return self
 
+    @model_validator(mode="after")
+    def _parsing_references_exist(self) -> Self:
+        if both := sorted({*self.experiments} & {*self.parsing}):
+            raise ValueError(f"parsing.{both[0]}: `experiments:` holds that name already; give it another")
+        for name, made in self.features.items():
+            kinds = (("checkpoint", self.checkpoints), ("audio_model", self.audio_models))
+            for kind, legal in (*kinds, ("trained_on", self.datasets)):
+                if getattr(made, kind):
+                    _known(kind.replace("_", " "), getattr(made, kind), legal, f"features.{name}")
+            if made.backbone and made.trained_on:
+                self.weights(made.backbone, made.trained_on, f"features.{name}")
+        for name, chosen in self.feature_sets.items():
+            self._listens_and_looks(f"feature_sets.{name}", chosen.audio, chosen.visual, chosen.motion)
+        for name, labels in self.pseudo_labels.items():
+            self._listens_and_looks(f"pseudo_labels.{name}", labels.audio, labels.visual)
+        for name, variant in self.parsers.items():
+            if variant.features:
+                _known("feature set", variant.features, self.feature_sets, f"parsers.{name}")
+            if variant.checkpoint:
+                _known("checkpoint", variant.checkpoint, self.checkpoints, f"parsers.{name}")
+        for name, experiment in self.parsing.items():
+            self._can_parse(experiment, f"parsing.{name}")
+        return self
+
+    def _listens_and_looks(self, where: str, audio: str, *visual: str | None) -> None:
+        """Refuse features that do not exist, or are of the other modality."""
+        for name, modality in ((audio, "audio"), *((name, "visual") for name in visual if name)):
+            _known("features", name, self.features, where)
+            if self.features[name].modality != modality:
+                raise ValueError(f"{where}: features '{name}' are {self.features[name].modality}, not {modality}")
+
+    def _can_parse(self, experiment: ParsingExperiment, where: str) -> None:
+        for dataset in experiment.datasets:
+            _known("dataset", dataset, self.datasets, where)
+        _known("feature set", experiment.features, self.feature_sets, where)
+        if experiment.pseudo_labels:
+            _known("pseudo-labels", experiment.pseudo_labels, self.pseudo_labels, where)
+        if experiment.reference:
+            _known("parser", experiment.reference, experiment.parsers, f"{where}.reference")
+        for variant in experiment.parsers:
+            plugin = self.parser(variant, where).plugin
+            if not experiment.pseudo_labels and plugins.describe("parsers", plugin).get("pseudo_labels", True):
+                raise ValueError(f"{where}: parser '{variant}' learns from pseudo-labels: name some in `pseudo_labels`")
+
     def _can_listen(self, experiment: Experiment, where: str) -> None:
         """Refuse a dataset without a label map, or without the scores that its audio model stands for."""
         assert experiment.audio_model is not None
@@ -508,6 +650,19 @@ class Config(_Section):
             legal = sorted({*self.methods, *plugins.available("methods")})
             raise ValueError(f"{where}: unknown method '{variant}'; available: {', '.join(legal)}")
         return MethodConfig(plugin=variant)
+
+    def parser(self, variant: str, where: str = "parsers") -> ParserConfig:
+        """The parser of that name; a name without an entry means the plug-in of that name with its defaults."""
+        if variant in self.parsers:
+            return self.parsers[variant]
+        if variant not in plugins.available("parsers"):
+            legal = sorted({*self.parsers, *plugins.available("parsers")})
+            raise ValueError(f"{where}: unknown parser '{variant}'; available: {', '.join(legal)}")
+        return ParserConfig(plugin=variant)
+
+    def parser_hyper(self, experiment: str, variant: str) -> dict[str, Any]:
+        """The overrides of a parser in an experiment: the experiment's, and over them its own."""
+        return merged(self.parsing[experiment].hyper, self.parser(variant).hyper)
 
     def backbone(self, name: str, where: str = "backbones") -> BackboneConfig:
         """The backbone of that name; a name without an entry means the plug-in of that name with its defaults."""
@@ -634,6 +789,16 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _entries(inner)
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested sections as one; where both hold a value, that of `over` counts."""
+    both = {name: merged(under[name], over[name]) for name in under if _sections(under[name], over.get(name))}
+    return {**under, **over, **both}
+
+
+def _sections(first: Any, second: Any) -> bool:
+    return isinstance(first, Mapping) and isinstance(second, Mapping)
 
 
 def is_map_file(value: str) -> bool:

@@ -38,7 +38,7 @@ def import_weights(
     if not manifest:
         state = weights.build(plugin, options, len(names), seed).state_dict()
         return weights.save(out, state, {**facts, "origin": "random", "seed": seed})
-    about, published = _published(manifest)
+    about, published = read_published(manifest)
     chosen = weights.options_of(module, options)
     if head_rows(published) is None:
         state = _with_text(published, module, chosen, about, [row["prompt"] for row in rows])
@@ -51,7 +51,7 @@ def import_weights(
 
 def initial(model: nn.Module, manifest: str, plugin: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Load a checkpoint's encoder into `model`, whose head stays as it is; returns what is told of the checkpoint."""
-    about, published = _published(manifest)
+    about, published = read_published(manifest)
     module = plugins.load("backbones", plugin)
     fresh = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(_HEAD)}
     rows = head_rows(published)
@@ -74,7 +74,7 @@ def checkpoint_facts(manifest: Mapping[str, Any]) -> dict[str, str]:
     return {name: manifest[name] for name in ("origin", "sha256")}
 
 
-def _published(manifest: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+def read_published(manifest: str) -> tuple[dict[str, str], dict[str, Tensor]]:
     """What a manifest says of a checkpoint, and the state dict in its file."""
     about = json.loads(Path(manifest).read_text(encoding="utf-8"))
     return about, read_state(about["file"])

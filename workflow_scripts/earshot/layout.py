@@ -53,9 +53,10 @@ class Layout:
 
     def dataset_root(self, wildcards: Any) -> str:
         """Folder of a dataset's videos: the user's, or the one that the workflow fills."""
-        return self._root(wildcards.dataset)
+        return self.root_of(wildcards.dataset)
 
-    def _root(self, dataset: str) -> str:
+    def root_of(self, dataset: str) -> str:
+        """Folder of the videos of a dataset."""
         return self.config.datasets[dataset].root or f"{self.data}/{dataset}/media"
 
     def dataset_files(self, wildcards: Any) -> str | list[str]:
@@ -104,7 +105,7 @@ class Layout:
             "position": given.position,
             "allow_hdr": given.allow_hdr,
             "beds": given.noise_beds,
-            "root": self._root(dataset),
+            "root": self.root_of(dataset),
         }
 
     def beds(self, wildcards: Any) -> list[str]:
@@ -320,6 +321,10 @@ class Layout:
                 names["backbone"] = self.backbone_plugin(wildcards)
             if hasattr(wildcards, "audio_model"):
                 names["audio_model"] = self.audio_plugin(wildcards)
+            if hasattr(wildcards, "features"):
+                names["features"] = self.config.features[wildcards.features].plugin
+            if hasattr(wildcards, "parser"):
+                names["parser"] = self.config.parser(wildcards.parser).plugin
             if hasattr(wildcards, "corruption"):
                 names["corruption"] = wildcards.corruption
             return digests.of(*(entry.format(**names) for entry in entries))
@@ -400,7 +405,7 @@ class Layout:
 
     def _cell(self, wildcards: Any, split: str) -> dict[str, Any]:
         return {
-            "root": self._root(wildcards.dataset),
+            "root": self.root_of(wildcards.dataset),
             "backbone": self.backbone(wildcards),
             "dataset": wildcards.dataset,
             "corruption": wildcards.corruption,
@@ -492,7 +497,7 @@ class Layout:
 
     def roots(self, wildcards: Any) -> dict[str, str]:
         """Folders of the media of the wildcard's experiment."""
-        return {name: self._root(name) for name in self.experiment(wildcards).datasets}
+        return {name: self.root_of(name) for name in self.experiment(wildcards).datasets}
 
     def files(self, wildcards: Any) -> dict[str, str]:
         """Where a reader of the report finds what."""

@@ -1,0 +1,255 @@
+# Audio-visual video parsing: features of seconds, pseudo-labels, parsers, and what comes of them.
+
+
+rule import_features:  # published files, one a video; what is wrong with one becomes a row
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+    output:
+        array="<data>/{dataset}/features/{features}.npy",
+        index="<data>/{dataset}/features/{features}.parquet",
+    log:
+        "<logs>/import_features/{dataset}/{features}.log",
+    benchmark:
+        "<benchmarks>/import_features/{dataset}/{features}.tsv"
+    wildcard_constraints:
+        features=PARSED.features_from("files"),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=8_000,
+        runtime=120,
+    params:
+        extractor=PARSED.extractor,
+        files=PARSED.feature_files,
+        listing=PARSED.feature_listing,
+        code=PARSED.code("feature_import:import_files", "extractors.{features}"),
+    script:
+        "../workflow_scripts/import_features.py"
+
+
+rule extract_features:  # from videos, with published weights or with models of this workflow
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+        weights=PARSED.feature_weights,
+    output:
+        array="<data>/{dataset}/features/{features}.npy",
+        index="<data>/{dataset}/features/{features}.parquet",
+    log:
+        "<logs>/extract_features/{dataset}/{features}.log",
+    benchmark:
+        "<benchmarks>/extract_features/{dataset}/{features}.tsv"
+    wildcard_constraints:
+        features=PARSED.features_from("videos"),
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.torch_threads
+    resources:
+        gpu=1,
+        mem_mb=16_000,
+        runtime=480,
+    params:
+        extractor=PARSED.extractor,
+        root=PARSED.dataset_root,
+        batch=PARSED.feature_batch,
+        runtime=PARSED.runtime,
+        code=PARSED.code("feature_extraction:extract", "extractors.{features}"),
+    script:
+        "../workflow_scripts/extract_features.py"
+
+
+rule synthesize_features:  # of clips without videos or features, to try things out
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+        classes="<data>/{dataset}/classes.parquet",
+        events="<data>/{dataset}/events.parquet",
+    output:
+        array="<data>/{dataset}/features/{features}.npy",
+        index="<data>/{dataset}/features/{features}.parquet",
+    log:
+        "<logs>/synthesize_features/{dataset}/{features}.log",
+    wildcard_constraints:
+        features=PARSED.features_from("nothing"),
+    conda:
+        "../envs/torch.yaml"
+    params:
+        extractor=PARSED.extractor,
+        code=PARSED.code("feature_extraction:synthesize", "extractors.{features}"),
+    script:
+        "../workflow_scripts/synthesize_features.py"
+
+
+rule embed_classes:  # the names of classes as vectors of the model that labels
+    input:
+        weights=PARSED.labeller_weights,
+        classes="<data>/{dataset}/classes.parquet",
+        label_map=PARSED.labeller_map,
+        recipe=PARSED.recipe_file,
+    output:
+        vectors="<data>/{dataset}/class_vectors/{labels}/{side}.safetensors",
+    log:
+        "<logs>/embed_classes/{dataset}/{labels}/{side}.log",
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=8_000,
+        runtime=30,
+    params:
+        extractor=PARSED.labeller,
+        rule=PARSED.label_rule,
+        captions=PARSED.package_files("captions/*.csv"),
+        code=PARSED.labeller_code,
+    script:
+        "../workflow_scripts/embed_classes.py"
+
+
+rule label_segments:  # which classes' scores exceed their thresholds, second by second
+    input:
+        unpack(PARSED.label_features),
+        unpack(PARSED.class_vectors),
+        classes="<data>/{dataset}/classes.parquet",
+        recipe=PARSED.recipe_file,
+    output:
+        array="<data>/{dataset}/pseudo_labels/{labels}.npy",
+        index="<data>/{dataset}/pseudo_labels/{labels}.parquet",
+    log:
+        "<logs>/label_segments/{dataset}/{labels}.log",
+    wildcard_constraints:
+        labels=PARSED.labels_from("features"),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=8_000,
+        runtime=30,
+    params:
+        rule=PARSED.label_rule,
+        captions=PARSED.package_files("captions/*.csv"),
+        code=PARSED.code("pseudo_labels:make"),
+    script:
+        "../workflow_scripts/label_segments.py"
+
+
+rule import_labels:  # published files of pseudo-labels
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+        classes="<data>/{dataset}/classes.parquet",
+    output:
+        array="<data>/{dataset}/pseudo_labels/{labels}.npy",
+        index="<data>/{dataset}/pseudo_labels/{labels}.parquet",
+    log:
+        "<logs>/import_labels/{dataset}/{labels}.log",
+    wildcard_constraints:
+        labels=PARSED.labels_from("files"),
+    conda:
+        "../envs/torch.yaml"
+    params:
+        files=PARSED.label_files,
+        listing=PARSED.label_listing,
+        code=PARSED.code("pseudo_labels:import_labels"),
+    script:
+        "../workflow_scripts/import_labels.py"
+
+
+rule train_parser:  # a killed job goes on from where it was
+    input:
+        unpack(PARSED.parser_features),
+        unpack(PARSED.parser_words),
+        labels=PARSED.parser_labels,
+        clips="<data>/{dataset}/clips.parquet",
+        classes="<data>/{dataset}/classes.parquet",
+        events="<data>/{dataset}/events.parquet",
+    output:
+        best="<data>/weights/parsers/{parsing}/{dataset}/{parser}/{number}/best.safetensors",
+        last="<data>/weights/parsers/{parsing}/{dataset}/{parser}/{number}/last.safetensors",
+        training="<results>/training/parsers/{parsing}/{dataset}/{parser}/{number}.parquet",
+    log:
+        "<logs>/train_parser/{parsing}/{dataset}/{parser}/{number}.log",
+    benchmark:
+        "<benchmarks>/train_parser/{parsing}/{dataset}/{parser}/{number}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.training_threads
+    resources:
+        gpu=1,
+        mem_mb=8_000,
+        runtime=240,
+    params:
+        job=PARSED.parser_job,
+        code=PARSED.code("parsing:train", "parsers.{parser}"),
+    script:
+        "../workflow_scripts/train_parser.py"
+
+
+rule import_parser:
+    input:
+        unpack(PARSED.parser_features),
+        unpack(PARSED.parser_words),
+        manifest=PARSED.parser_manifest,
+        clips="<data>/{dataset}/clips.parquet",
+        classes="<data>/{dataset}/classes.parquet",
+        events="<data>/{dataset}/events.parquet",
+    output:
+        weights="<data>/weights/parsers/{parsing}/{dataset}/{parser}/imported.safetensors",
+    log:
+        "<logs>/import_parser/{parsing}/{dataset}/{parser}.log",
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=8_000,
+        runtime=30,
+    params:
+        job=PARSED.imported_job,
+        code=PARSED.code("parsing:import_weights", "parsers.{parser}"),
+    script:
+        "../workflow_scripts/import_parser.py"
+
+
+rule parse_videos:
+    input:
+        unpack(PARSED.parser_features),
+        unpack(PARSED.parser_words),
+        weights=PARSED.parser_weights,
+        labels=PARSED.parser_labels,
+        clips="<data>/{dataset}/clips.parquet",
+        classes="<data>/{dataset}/classes.parquet",
+        events="<data>/{dataset}/events.parquet",
+    output:
+        parses="<results>/parses/{parsing}/{dataset}/{parser}/{number}.parquet",
+    log:
+        "<logs>/parse_videos/{parsing}/{dataset}/{parser}/{number}.log",
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.torch_threads
+    resources:
+        gpu=1,
+        mem_mb=8_000,
+        runtime=60,
+    params:
+        job=PARSED.parser_job,
+        split=PARSED.parsing_field("split"),
+        facts=PARSED.parser_facts,
+        code=PARSED.code("parsing:parse", "parsers.{parser}"),
+    script:
+        "../workflow_scripts/parse_videos.py"
+
+
+rule score_parses:
+    input:
+        parses=PARSED.parsed("{results}/parses/{parsing}/{dataset}/{parser}/{seed}.parquet"),
+        clips=PARSED.parsing_datasets("{data}/{dataset}/clips.parquet"),
+        events=PARSED.parsing_datasets("{data}/{dataset}/events.parquet"),
+        classes=PARSED.parsing_datasets("{data}/{dataset}/classes.parquet"),
+    output:
+        metrics="<results>/metrics/{parsing}.parquet",
+        by_class="<results>/metrics/{parsing}.classes.parquet",
+    log:
+        "<logs>/score_parses/{parsing}.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        experiment="{parsing}",
+        datasets=PARSED.parsing_field("datasets"),
+        split=PARSED.parsing_field("split"),
+        reference=PARSED.parsing_reference,
+        code=PARSED.code("parse_scoring:score_all"),
+    script:
+        "../workflow_scripts/score_parses.py"

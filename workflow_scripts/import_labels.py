@@ -1,0 +1,20 @@
+"""Bring published pseudo-labels into one array."""
+
+from typing import TYPE_CHECKING
+
+from earshot import pseudo_labels
+from earshot.config import runtime_of
+from earshot.jobs import job_log
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job_log(snakemake.log[0]):
+    pseudo_labels.import_labels(
+        **snakemake.params.files,
+        classes=snakemake.input.classes,
+        clips=snakemake.input.clips,
+        threads=runtime_of(snakemake.config)["loading_threads"],
+        out_array=snakemake.output.array,
+        out_index=snakemake.output.index,
+    )

@@ -1,0 +1,19 @@
+"""Make features up."""
+
+from typing import TYPE_CHECKING
+
+from earshot import feature_extraction
+from earshot.jobs import job_log
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job_log(snakemake.log[0]):
+    feature_extraction.synthesize(
+        **snakemake.params.extractor,
+        clips=snakemake.input.clips,
+        classes=snakemake.input.classes,
+        events=snakemake.input.events,
+        out_array=snakemake.output.array,
+        out_index=snakemake.output.index,
+    )
