@@ -22,7 +22,7 @@ rule import_features:  # published files, one a video; what is wrong with one be
         extractor=PARSED.extractor,
         files=PARSED.feature_files,
         listing=PARSED.feature_listing,
-        code=PARSED.code("feature_import:import_files", "extractors.{features}"),
+        code=PARSED.code("features:import_files", "extractors.{features}"),
     script:
         "../workflow_scripts/import_features.py"
 
@@ -52,7 +52,7 @@ rule extract_features:  # from videos, with published weights or with models of 
         root=PARSED.dataset_root,
         batch=PARSED.feature_batch,
         runtime=PARSED.runtime,
-        code=PARSED.code("feature_extraction:extract", "extractors.{features}"),
+        code=PARSED.code("features:extract", "extractors.{features}"),
     script:
         "../workflow_scripts/extract_features.py"
 
@@ -73,7 +73,7 @@ rule synthesize_features:  # of clips without videos or features, to try things 
         "../envs/torch.yaml"
     params:
         extractor=PARSED.extractor,
-        code=PARSED.code("feature_extraction:synthesize", "extractors.{features}"),
+        code=PARSED.code("features:synthesize", "extractors.{features}"),
     script:
         "../workflow_scripts/synthesize_features.py"
 
@@ -123,7 +123,7 @@ rule label_segments:  # which classes' scores exceed their thresholds, second by
     params:
         rule=PARSED.label_rule,
         captions=PARSED.package_files("captions/*.csv"),
-        code=PARSED.code("pseudo_labels:make"),
+        code=PARSED.code("pseudo_labels:label_segments"),
     script:
         "../workflow_scripts/label_segments.py"
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    pseudo_labels.write_vectors(
+    pseudo_labels.embed(
         **snakemake.params.extractor,
         weights_path=str(snakemake.input.get("weights") or ""),
         classes=snakemake.input.classes,

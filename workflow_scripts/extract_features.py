@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from earshot import feature_extraction
+from earshot import features
 from earshot.config import runtime_of
 from earshot.jobs import job_log
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    feature_extraction.extract(
+    features.extract(
         **snakemake.params.extractor,
         weights_path=snakemake.input.weights,
         clips=snakemake.input.clips,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from earshot import feature_import
+from earshot import features
 from earshot.config import runtime_of
 from earshot.jobs import job_log
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    feature_import.import_files(
+    features.import_files(
         **snakemake.params.extractor,
         **snakemake.params.files,
         clips=snakemake.input.clips,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    pseudo_labels.make(
+    pseudo_labels.label_segments(
         audio=snakemake.input.audio,
         visual=snakemake.input.visual,
         audio_vectors=snakemake.input.audio_vectors,

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from earshot import feature_extraction
+from earshot import features
 from earshot.jobs import job_log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    feature_extraction.synthesize(
+    features.synthesize(
         **snakemake.params.extractor,
         clips=snakemake.input.clips,
         classes=snakemake.input.classes,

@@ -1,9 +1,11 @@
 """From files and lists to rows: nothing that is wrong is lost, and nothing wrong passes silently."""
 
+import math
+
 import pytest
 
 from earshot import contracts, indexing
-from earshot.datasets import DatasetError, folder, parsing_folder
+from earshot.datasets import DatasetError, folder, parsing_folder, synthetic
 
 
 def index(root, tmp_path, plugin="folder", **options):
@@ -93,16 +95,142 @@ def test_held_out_clips_are_a_stable_share_of_each_class(tmp_path):
     assert {clip.video for clip in first} == {clip.video for clip in again}
 
 
+def write_parsing_set(root, train=("x_0_10\tdog,cat",), test=("y_0_10\tdog",), audio=(), visual=(), **more):
+    """Lists of a parsing set; `more` are lists by name."""
+    weak, dense = "filename\tevent_labels", "filename\tonset\toffset\tevent_labels"
+    lists = {"AVVP_train": (weak, train), "AVVP_test": (weak, test), **{name: (weak, rows) for name, rows in more.items()}}
+    lists |= {"AVVP_eval_audio": (dense, audio), "AVVP_eval_visual": (dense, visual)}
+    for name, (header, rows) in lists.items():
+        (root / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return root
+
+
+def parsed(root, **options):
+    return parsing_folder.index(root, parsing_folder.Options(**options))
+
+
+def dense(listed):
+    return [(event.modality, event.onset, event.offset) for event in listed.events if event.modality != "weak"]
+
+
 def test_parsing_sets_keep_their_events_and_count_what_is_odd(tmp_path):
-    (tmp_path / "AVVP_train.csv").write_text("filename\tevent_labels\nx_0_10\tdog,cat\n")
-    (tmp_path / "AVVP_test.csv").write_text("filename\tevent_labels\ny_0_10\tdog\n")
-    header = "filename\tonset\toffset\tevent_labels\n"
-    (tmp_path / "AVVP_eval_audio.csv").write_text(header + "y_0_10\t0\t4\tdog\nz_0_10\t0\t4\tdog\ny_0_10\t5\t5\tdog\n")
-    (tmp_path / "AVVP_eval_visual.csv").write_text(header + "y_0_10\t2\t9\tdog\n")
-    listed = parsing_folder.index(tmp_path, parsing_folder.Options())
+    heard = ("y_0_10\t0\t4\tdog", "z_0_10\t0\t4\tdog", "y_0_10\t5\t5\tdog", "y_0_10\t1\tlate\tdog")
+    listed = parsed(write_parsing_set(tmp_path, audio=heard, visual=("y_0_10\t2\t9\tdog",)))
     assert listed.classes == ("cat", "dog")
-    assert [(event.modality, event.onset, event.offset) for event in listed.events] == [("audio", 0, 4), ("visual", 2, 9)]
-    assert len(listed.remarks) == 2
+    assert dense(listed) == [("audio", 0, 4), ("visual", 2, 9)]
+    assert listed.remarks == (
+        "AVVP_eval_audio.csv, rows not used, each of which has a time that is no number: 1 (y_0_10 dog 1-late)",
+        "AVVP_eval_audio.csv, rows not used, each of which lasts no time: 1 (y_0_10 dog 5-5)",
+        "AVVP_eval_audio.csv, rows not used, each of which names a video that no list has: 1 (z_0_10 dog 0-4)",
+    )
+
+
+def test_odd_rows_that_can_be_used_are_used_and_named(tmp_path):
+    heard = ("y_0_10\t0\t4\tdog", "y_0_10\t0\t4\tdog", "y_0_10\t3\t7\tdog", "y_0_10\t7\t8\tdog", "y_0_10\t3\t7\tcat")
+    listed = parsed(write_parsing_set(tmp_path, train=("x_0_10\tdog,dog",), audio=heard))
+    assert len(dense(listed)) == 5
+    assert listed.remarks == (
+        "AVVP_train.csv, rows that name a class twice: 1 (x_0_10)",
+        "AVVP_eval_audio.csv, rows that repeat another: 1 (y_0_10 dog 0-4)",
+        "AVVP_eval_audio.csv, rows that overlap another of their class: 1 (y_0_10 dog 3-7)",
+        "AVVP_eval_audio.csv, rows of a class that the weak label of their video lacks: 1 (y_0_10 cat 3-7)",
+    )
+    assert [event.label for event in listed.events if event.video == "videos/x_0_10.mp4"] == ["dog"]
+
+
+def test_weak_labels_of_every_split_are_events_without_times(tmp_path):
+    root = write_parsing_set(tmp_path, audio=("y_0_10\t0\t4\tdog",), AVVP_val_pd=("v_0.5_10.5\tcat",))
+    rows, outputs = index(root, tmp_path / "out", plugin="parsing_folder")
+    assert {name: row["split"] for name, row in rows.items()} == {
+        "videos/x_0_10": "train", "videos/v_0.5_10.5": "val", "videos/y_0_10": "test"
+    }  # fmt: skip
+    events = contracts.read(outputs["events"], contracts.EVENTS)
+    weak = [event for event in events if event["modality"] == "weak"]
+    assert [(event["clip_id"], event["class_id"]) for event in weak] == [
+        ("videos/x_0_10", 1), ("videos/x_0_10", 0), ("videos/v_0.5_10.5", 0), ("videos/y_0_10", 1)
+    ]  # fmt: skip
+    assert all(math.isnan(event["onset"]) and math.isnan(event["offset"]) for event in weak)
+    assert [event["modality"] for event in events if event not in weak] == ["audio"]
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ({"train": ["x_0_10\tdog\tcat"]}, "AVVP_train.csv, line 2: 3 cells between tabs, not 2"),
+        ({"train": ["x_0_10\tdog,"]}, "line 2: a label of x_0_10 is empty"),
+        ({"train": ["x_0_10\tdog", "x_0_10\tcat"]}, "line 3: x_0_10 is there already, in .*AVVP_train.csv, line 2"),
+        ({"test": ["x_0_10\tdog"]}, "AVVP_test.csv, line 2: x_0_10 is there already, in .*AVVP_train.csv, line 2"),
+        ({"train": ["../x\tdog"]}, r"line 2: '\.\./x' cannot be a file below the folder of the videos"),
+        ({"AVVP_test_pd": ["y_0_10\tdog"]}, "both AVVP_test_pd.csv and AVVP_test.csv list the test split; keep one"),
+        ({"train": [], "test": []}, "none of AVVP_train.csv, .* lists a video"),
+        ({"audio": ["y_0_10\t0\tdog"]}, "AVVP_eval_audio.csv, line 2: 3 cells between tabs, not 4"),
+        ({"audio": ["y_0_10\t3\t12\tdog"]}, "line 2: y_0_10 dog 3-12 is not within a clip of 10 s"),
+        ({"visual": ["y_0_10\t-1\t3\tdog"]}, "AVVP_eval_visual.csv, line 2: y_0_10 dog -1-3 is not within"),
+        ({"audio": ["y_0_10\t0,0\t4,0\tdog"]}, "none of the 1 rows can be used; line 2 has a time that is no number"),
+    ],
+)
+def test_a_parsing_list_that_is_something_else_is_refused_with_its_line(tmp_path, lists, message):
+    root = write_parsing_set(tmp_path, **lists)
+    with pytest.raises(DatasetError, match=message):
+        parsed(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "AVVP_train.csv",
+            b"filename,event_labels\nx,y\n",
+            r"expected the tab-separated columns filename, event_labels; the",
+        ),
+        ("AVVP_train.csv", b"", r"expected the tab-separated columns filename, event_labels; the header is \[\]"),
+        ("AVVP_eval_audio.csv", b"filename\tevent_labels\n", "expected the tab-separated columns filename, onset, offset"),
+        ("AVVP_train.csv", b"filename\tevent_labels\n\xff\xfe\tdog\n", "no list of tab-separated UTF-8 text"),
+    ],
+)
+def test_a_file_of_another_format_is_refused(tmp_path, name, content, message):
+    root = write_parsing_set(tmp_path)
+    (root / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
+        parsed(root)
+
+
+@pytest.mark.parametrize("lists", [{"train": ["x_0_10\towl"]}, {"audio": ["y_0_10\t0\t1\towl"]}])
+def test_a_parsing_label_that_is_no_class_is_refused_with_its_line(tmp_path, lists):
+    root = write_parsing_set(tmp_path, **lists)
+    with pytest.raises(DatasetError, match=r"line 2: 'owl' is none of the classes dog, cat"):
+        parsed(root, classes=["dog", "cat"])
+    assert "owl" in parsed(root).classes
+
+
+def test_an_absent_list_of_events_is_told(tmp_path):
+    root = write_parsing_set(tmp_path)
+    (root / "AVVP_eval_visual.csv").unlink()
+    (remark,) = parsed(root).remarks
+    assert remark == "AVVP_eval_visual.csv, nothing is known of when its events are: 1 (the list is not there)"
+
+
+def test_held_out_parsing_videos_are_whole_training_videos_and_stable(tmp_path):
+    train = [f"x{i}_0_10\tdog" for i in range(20)]
+    first = parsed(write_parsing_set(tmp_path, train=train), val_share=0.25)
+    held = {clip.video for clip in first.clips if clip.split == "val"}
+    assert len(held) == 5 and all(name.startswith("videos/x") for name in held)
+    again = parsed(write_parsing_set(tmp_path, train=train[::-1]), val_share=0.25)
+    assert {clip.video for clip in again.clips if clip.split == "val"} == held
+    listed = parsed(write_parsing_set(tmp_path, train=train, AVVP_val=["v_0_10\tcat"]), val_share=0.25)
+    assert [clip.video for clip in listed.clips if clip.split == "val"] == ["videos/v_0_10.mp4"]
+
+
+def test_a_generated_parsing_set_has_a_validation_list_if_it_is_asked_for(tmp_path):
+    size = {"size": 32, "train": 0, "test": 0, "val": 0, "sounds": 0, "parsing_train": 1, "parsing_test": 2}
+    for count in (2, 0):
+        synthetic.prepare(tmp_path, synthetic.Options(**size, parsing_val=count), 1)
+        listed = parsed(tmp_path / "parsing")
+        splits = [clip.split for clip in listed.clips]
+        assert (splits.count("train"), splits.count("val"), splits.count("test")) == (1, count, 2)
+        timed = {event.video.split("/")[1][:4] for event in listed.events if event.modality != "weak"}
+        assert timed == ({"test", "val_"} if count else {"test"})
+        assert not listed.remarks
 
 
 def test_stamps_av_is_indexed_as_a_users_folder(shared, tmp_path):
@@ -116,4 +244,6 @@ def test_stamps_av_is_indexed_as_a_users_folder(shared, tmp_path):
 def test_stamps_av_parsing_videos_are_read(shared, tmp_path):
     rows, outputs = index(shared / "data" / "stamps-av" / "parsing", tmp_path, plugin="parsing_folder")
     assert len(rows) == 168
-    assert len(contracts.read(outputs["events"], contracts.EVENTS)) > 50
+    modalities = [event["modality"] for event in contracts.read(outputs["events"], contracts.EVENTS)]
+    assert {name: modalities.count(name) > 50 for name in ("audio", "visual", "weak")} == dict.fromkeys(modalities, True)
+    assert modalities.count("weak") >= len(rows)

@@ -26,7 +26,7 @@ def test_everything_is_made(finished):
     assert (results / "mlflow.db").exists()
     assert list((results / "figures" / "demo").glob("*.svg"))
     events = contracts.read(finished.folder / "data" / "demo_parsing" / "events.parquet", contracts.EVENTS)
-    assert {row["modality"] for row in events} == {"audio", "visual"}
+    assert {row["modality"] for row in events} == {"audio", "visual", "weak"}
 
 
 def test_a_second_run_has_nothing_to_do(finished):

@@ -34,7 +34,10 @@ class ClipRow:
 
 @dataclass(frozen=True)
 class EventRow:
-    """One event of a parsing clip: `modality` is audio or visual, times in seconds, half-open."""
+    """One event of a parsing clip: `modality` is audio or visual, times in seconds, half-open.
+
+    Or a weak label: `modality` is weak, the class is somewhere in the clip, heard or seen, and the times are NaN.
+    """
 
     video: str
     modality: str

@@ -67,6 +67,7 @@ class Options(BaseModel, extra="forbid"):
     size: int = Field(96, ge=32, le=512, multiple_of=2, description="px, height and width")
     sounds: int = Field(14, ge=0, description="excerpts per sound name")
     parsing_train: int = Field(24, ge=0)
+    parsing_val: int = Field(0, ge=0, description="0: the parsing set has no validation list")
     parsing_test: int = Field(12, ge=0)
 
 
@@ -101,7 +102,7 @@ def index(root: Path, options: Options) -> Index:
 def prepare(root: Path, options: Options, workers: int) -> None:
     """Write all files below `root`; running it again, also after it was killed, gives the same bytes."""
     clips, excerpts = _plan_clips(options), _plan_excerpts(options)
-    videos = {split: _plan_videos(options, split) for split in ("train", "test")}
+    videos = {split: _plan_videos(options, split) for split in ("train", "val", "test")}
     jobs: list[Callable[[], None]] = [partial(_write_video, root, options, v) for group in videos.values() for v in group]
     jobs += [partial(_write_clip, root, options, clip) for clip in clips]
     jobs += [partial(_write_excerpt, root, options, path, sound) for path, sound in excerpts]
@@ -157,7 +158,7 @@ def _plan_excerpts(options: Options) -> list[tuple[str, str]]:
 
 
 def _plan_videos(options: Options, split: str) -> list[_Video]:
-    count = options.parsing_train if split == "train" else options.parsing_test
+    count = {"train": options.parsing_train, "val": options.parsing_val, "test": options.parsing_test}[split]
     rng = numpy_generator(options.seed, split, "events")
     sizes = _allot(_EVENTS, count, rng)
     modes = iter(_allot(_MODES, sum(sizes), rng))
@@ -245,9 +246,13 @@ def _mixed(events: Sequence[_Event], rng: np.random.Generator) -> Wave:
 def _write_parsing_lists(folder: Path, videos: Mapping[str, Sequence[_Video]]) -> None:
     for split, group in videos.items():
         weak = [(video.name, ",".join(event.label for event in video.events)) for video in group]
-        _write_csv(folder / f"AVVP_{split}.csv", ("filename", "event_labels"), weak, tabs=True)
+        path = folder / f"AVVP_{split}.csv"
+        if split == "val" and not weak:
+            path.unlink(missing_ok=True)  # of an earlier run with other options
+        else:
+            _write_csv(path, ("filename", "event_labels"), weak, tabs=True)
     header = ("filename", "onset", "offset", "event_labels")
-    pairs = [(video.name, event) for video in videos["test"] for event in video.events]
+    pairs = [(video.name, event) for split in ("val", "test") for video in videos[split] for event in video.events]
     heard = [(name, *event.heard, event.label) for name, event in pairs if event.heard]
     seen = [(name, *event.seen, event.label) for name, event in pairs if event.seen]
     _write_csv(folder / "AVVP_eval_audio.csv", header, heard, tabs=True)

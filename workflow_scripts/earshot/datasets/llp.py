@@ -1,0 +1,50 @@
+"""LLP ("Look, Listen and Parse"): 11,849 ten-second videos of 25 classes, with weak labels and, for val and test, dense events.
+
+The root holds the lists of the public repository's `data` folder: `AVVP_train.csv`, `AVVP_val_pd.csv`, `AVVP_test_pd.csv`,
+`AVVP_eval_audio.csv` and `AVVP_eval_visual.csv`. The videos, cut from YouTube and partly gone, may be absent, since parsers
+read features. A video's name is the id, which is its first 11 characters and may hold `_` and `-`, then `_<start>_<end>` in
+seconds of the source, some with fractions. Irregular rows are counted and named, and not mended, as in published numbers.
+Source: Tian et al., "Unified Multisensory Perception: Weakly-Supervised Audio-Visual Video Parsing", ECCV 2020.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from earshot import label_spaces
+from earshot.datasets import Dataset, DatasetError, Index, _llp_lists
+
+SPEC = Dataset(
+    "LLP", "parsing", label_spaces.read("llp").names,
+    licence="of the lists: not stated (their repository: GPL v3.0); of the videos: their owners'",
+    citation="Tian et al., ECCV 2020",
+)  # fmt: skip
+_AUDIO = {"v2024": _llp_lists.AUDIO, "v2020": "AVVP_eval_audio.pre2024.csv"}
+
+
+class Options(BaseModel, extra="forbid"):
+    """Where the videos are, if there are any, and which version of the audio events is the truth."""
+
+    videos: str = Field("videos", description="folder of the videos, relative to the root; it may be absent")
+    suffix: str = Field(".mp4", pattern=r"^\.\w+$")
+    audio_events: Literal["v2024", "v2020"] = Field(
+        "v2024", description="v2020: AVVP_eval_audio.pre2024.csv, which numbers published before April 2024 were computed with"
+    )
+
+
+def index(root: Path, options: Options) -> Index:
+    """List the videos and their events; raises DatasetError for a list that is absent, empty or cannot be used."""
+    audio = _AUDIO[options.audio_events]
+    weak = {split: names[0] for split, names in _llp_lists.SPLITS.items()}
+    absent = [name for name in (*weak.values(), audio, _llp_lists.VISUAL) if not (root / name).is_file()]
+    if absent:
+        raise DatasetError(
+            f"{root}: {', '.join(absent)} not there; put the lists of LLP there, which are in the `data` folder of the public "
+            "repository YapengTian/AVVP-ECCV20"
+        )
+    listed = _llp_lists.read(root, options.videos, options.suffix, SPEC.classes or (), audio)
+    for split, name in weak.items():
+        if not any(clip.split == split for clip in listed.clips):
+            raise DatasetError(f"{root / name}: the list is empty; fetch it again")
+    return listed
