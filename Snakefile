@@ -33,8 +33,8 @@ localrules:
 rule all:
     default_target: True
     input:
-        collect("<results>/reports/{experiment}.html", experiment=CONFIG.targets),
-        collect("<results>/mlflow/{experiment}.json", experiment=CONFIG.targets),
+        collect("<results>/reports/{target}.html", target=CONFIG.targets),
+        collect("<results>/mlflow/{target}.json", target=CONFIG.targets),
 
 
 for experiment in [*CONFIG.experiments, *CONFIG.parsing]:  # each can be asked for by name

@@ -234,7 +234,7 @@ rule parse_videos:
 
 rule score_parses:
     input:
-        parses=PARSED.parsed("{results}/parses/{parsing}/{dataset}/{parser}/{seed}.parquet"),
+        parses=PARSED.parses,
         clips=PARSED.parsing_datasets("{data}/{dataset}/clips.parquet"),
         events=PARSED.parsing_datasets("{data}/{dataset}/events.parquet"),
         classes=PARSED.parsing_datasets("{data}/{dataset}/classes.parquet"),
@@ -253,3 +253,131 @@ rule score_parses:
         code=PARSED.code("parse_scoring:score_all"),
     script:
         "../workflow_scripts/score_parses.py"
+
+
+rule make_parse_tables:
+    input:
+        metrics="<results>/metrics/{parsing}.parquet",
+        by_class="<results>/metrics/{parsing}.classes.parquet",
+        parses=PARSED.parses,
+        training=PARSED.training,
+    output:
+        markdown="<results>/tables/{parsing}/scores.md",
+        csv="<results>/tables/{parsing}/scores.csv",
+        tidy="<results>/tables/{parsing}/metrics.csv",
+        latex="<results>/tables/{parsing}/scores.tex",
+    log:
+        "<logs>/make_parse_tables/{parsing}.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        title=PARSED.parsing_field("title"),
+        split=PARSED.parsing_field("split"),
+        seeds=PARSED.parsing_field("seeds"),
+        reference=PARSED.parsing_reference,
+        parsers=PARSED.parsers,
+        published=PARSED.package_files("published/*.csv"),
+        code=PARSED.code("parse_tables:write"),
+    script:
+        "../workflow_scripts/make_parse_tables.py"
+
+
+rule draw_parse_figures:
+    input:
+        metrics="<results>/metrics/{parsing}.parquet",
+        parses=PARSED.parses,
+        training=PARSED.training,
+        events=PARSED.parsing_datasets("{data}/{dataset}/events.parquet"),
+        clips=PARSED.parsing_datasets("{data}/{dataset}/clips.parquet"),
+        classes=PARSED.parsing_datasets("{data}/{dataset}/classes.parquet"),
+    output:
+        figures=directory("<results>/figures/{parsing}"),
+    log:
+        "<logs>/draw_parse_figures/{parsing}.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        title=PARSED.parsing_field("title"),
+        split=PARSED.parsing_field("split"),
+        seeds=PARSED.parsing_field("seeds"),
+        reference=PARSED.parsing_reference,
+        parsers=PARSED.parsers,
+        dataset_roots=PARSED.parsing_roots,
+        code=PARSED.code("parse_figures:draw", "parse_timelines:Sources"),
+    script:
+        "../workflow_scripts/draw_parse_figures.py"
+
+
+use rule record_environment as record_parsing_environment with:
+    input:
+        parses=PARSED.parses,
+    output:
+        environment="<results>/environment/{parsing}.json",
+    log:
+        "<logs>/record_environment/{parsing}.log",
+
+
+rule write_parse_report:
+    input:
+        metrics="<results>/metrics/{parsing}.parquet",
+        by_class="<results>/metrics/{parsing}.classes.parquet",
+        figures="<results>/figures/{parsing}",
+        parses=PARSED.parses,
+        training=PARSED.training,
+        clips=PARSED.parsing_datasets("{data}/{dataset}/clips.parquet"),
+        classes=PARSED.parsing_datasets("{data}/{dataset}/classes.parquet"),
+        environment="<results>/environment/{parsing}.json",
+    output:
+        html="<results>/reports/{parsing}.html",
+    log:
+        "<logs>/write_parse_report/{parsing}.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        experiment="{parsing}",
+        title=PARSED.parsing_field("title"),
+        split=PARSED.parsing_field("split"),
+        seeds=PARSED.parsing_field("seeds"),
+        reference=PARSED.parsing_reference,
+        parsers=PARSED.parsers,
+        files=PARSED.parsing_places,
+        published=PARSED.package_files("published/*.csv"),
+        template=PARSED.package_files("templates/*"),
+        code=PARSED.code("parse_report:write"),
+    script:
+        "../workflow_scripts/write_parse_report.py"
+
+
+rule log_parses:
+    input:
+        metrics="<results>/metrics/{parsing}.parquet",
+        by_class="<results>/metrics/{parsing}.classes.parquet",
+        figures="<results>/figures/{parsing}",
+        parses=PARSED.parses,
+        training=PARSED.training,
+        report="<results>/reports/{parsing}.html",
+        tables=[
+            "<results>/tables/{parsing}/scores.md",
+            "<results>/tables/{parsing}/scores.csv",
+            "<results>/tables/{parsing}/metrics.csv",
+            "<results>/tables/{parsing}/scores.tex",
+        ],
+    output:
+        done="<results>/mlflow/{parsing}.json",
+    log:
+        "<logs>/log_parses/{parsing}.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        experiment="{parsing}",
+        uri=CONFIG.mlflow.uri,
+        mlflow_experiment=CONFIG.mlflow.experiment,
+        title=PARSED.parsing_field("title"),
+        split=PARSED.parsing_field("split"),
+        seeds=PARSED.parsing_field("seeds"),
+        reference=PARSED.parsing_reference,
+        parsers=PARSED.parsers,
+        published=PARSED.package_files("published/*.csv"),
+        code=PARSED.code("parse_tracking:log"),
+    script:
+        "../workflow_scripts/log_parses.py"

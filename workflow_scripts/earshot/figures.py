@@ -34,10 +34,11 @@ from earshot.tables import About, Row, conditions, groups, heading, select
 matplotlib.use("Agg")
 
 INK, MUTED, GRID = "#24292f", "#6b7480", "#d5dbe1"  # the report swaps these three in the dark
-_GREY = "#858c94"
+GREY = "#858c94"
 _COOL = ("#0072b2", "#009e73", "#56b4e9", "#7a6bc4", "#3a8f93")
 _WARM = ("#d55e00", "#e69f00", "#cc79a7", "#a6381f", "#b58900")
-_MARKERS = "osD^vPX"
+PALETTE = tuple(colour for pair in zip(_COOL, _WARM, strict=True) for colour in pair)
+MARKERS = "osD^vPX"
 _STOPS = {"converged": "#2c7fb8", "max": "#d9a400", "rising": "#8c510a", contracts.DIVERGED: "#5c5c5c"}
 _STOP_WORDS = {
     "converged": "loss settled and views agree",
@@ -88,7 +89,7 @@ _CAPTIONS = {
     "label_map": "Which sound speaks for which video class. A darker cell is a larger weight; sounds that map to none are "
     "left out.",
 }
-_WIDTH = 6.4  # inches
+WIDTH = 6.4  # inches
 _THUMB = 176  # pixels
 _MOST_SOUNDS = 40
 _LEGEND_WIDTH = 82  # characters
@@ -155,8 +156,8 @@ class Look:
         colours = {
             m: palette[i % len(palette)] for names, palette in ((warm, _WARM), (cool, _COOL)) for i, m in enumerate(names)
         }
-        markers = {m: _MARKERS[i % len(_MARKERS)] for i, m in enumerate(methods)}
-        return cls({**colours, "source": _GREY}, markers)
+        markers = {m: MARKERS[i % len(MARKERS)] for i, m in enumerate(methods)}
+        return cls({**colours, "source": GREY}, markers)
 
 
 def dataset_of(path: str | Path, known: Iterable[str]) -> str:
@@ -225,12 +226,12 @@ def _keep(figures: Mapping[str, tuple[Figure | None, str]], section: str, key: s
     return made
 
 
-def _dodge(count: int, spread: float = 0.72) -> np.ndarray:
+def dodge(count: int, spread: float = 0.72) -> np.ndarray:
     """Offsets (count,) of methods within one row of a dot plot."""
     return np.linspace(-spread / 2, spread / 2, count) if count > 1 else np.zeros(1)
 
 
-def _dot(axes: Axes, row: Row, y: float, look: Look, hollow: bool = False) -> None:
+def dot(axes: Axes, row: Row, y: float, look: Look, hollow: bool = False) -> None:
     """One value with its interval."""
     colour = look.colours.get(row["method"], INK)
     axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.4, alpha=0.75, solid_capstyle="round")
@@ -239,7 +240,8 @@ def _dot(axes: Axes, row: Row, y: float, look: Look, hollow: bool = False) -> No
     axes.plot(row["value"], y, marker, color=colour, markersize=4.6, markerfacecolor=face, markeredgewidth=1.2)
 
 
-def _legend(figure: Figure, methods: Sequence[str], look: Look) -> None:
+def legend(figure: Figure, methods: Sequence[str], look: Look) -> None:
+    """Colour and marker of every method, above the figure."""
     handles = [
         plt.Line2D(
             [], [], color=look.colours.get(m, INK), marker=look.markers.get(m, "o"), markersize=4.6, linewidth=1.4, label=m
@@ -274,7 +276,7 @@ def cost_figure(rows: Sequence[Row], spent: Mapping[str, Cost], about: About, lo
     rows = [row for row in rows if row["corruption"] == where and row["method"] in spent]
     if len(rows) < 2:
         return None
-    figure, axes = plt.subplots(figsize=(_WIDTH, 3.6))
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.6))
     for row in rows:
         colour, time = look.colours.get(row["method"], INK), 1000 * spent[row["method"]].adapt
         axes.plot([time, time], [row["low"], row["high"]], color=colour, linewidth=1.4, alpha=0.75)
@@ -286,7 +288,7 @@ def cost_figure(rows: Sequence[Row], spent: Mapping[str, Cost], about: About, lo
     axes.set_xlabel("adapting and predicting [ms a clip]")
     axes.set_ylabel("corrupted: top-1 [%]" if where == MEAN else "clean: top-1 [%]")
     axes.grid()
-    _legend(figure, about.order(row["method"] for row in rows), look)
+    legend(figure, about.order(row["method"] for row in rows), look)
     return figure
 
 
@@ -297,12 +299,12 @@ def accuracy_figure(rows: Sequence[Row], about: About, look: Look) -> Figure | N
     columns = conditions(rows)
     several = len({s for _, s in columns if s > 0}) > 1
     methods = about.order(row["method"] for row in rows)
-    offsets = _dodge(len(methods))
+    offsets = dodge(len(methods))
     height = 0.85 + len(columns) * max(0.3, 0.098 * len(methods) + 0.1)
-    figure, axes = plt.subplots(figsize=(_WIDTH, height))
+    figure, axes = plt.subplots(figsize=(WIDTH, height))
     for row in rows:
         place = columns.index((row["corruption"], row["severity"]))
-        _dot(axes, row, place + offsets[methods.index(row["method"])], look)
+        dot(axes, row, place + offsets[methods.index(row["method"])], look)
     for place in range(0, len(columns), 2):
         axes.axhspan(place - 0.5, place + 0.5, color=GRID, alpha=0.35, linewidth=0)
     axes.set_yticks(range(len(columns)), [heading(*c, several) for c in columns])
@@ -312,7 +314,7 @@ def accuracy_figure(rows: Sequence[Row], about: About, look: Look) -> Figure | N
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.set_xlabel("top-1 accuracy [%]")
-    _legend(figure, methods, look)
+    legend(figure, methods, look)
     return figure
 
 
@@ -327,14 +329,14 @@ def gain_figure(metrics: Sequence[Row], about: About, look: Look, dataset: str, 
     if not panels:
         return None
     methods = about.order(row["method"] for rows in panels.values() for row in rows)
-    size = (_WIDTH, 0.75 + 0.36 * len(methods))
+    size = (WIDTH, 0.75 + 0.36 * len(methods))
     figure, grid = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axes, (reference, rows) in zip(grid[0], panels.items(), strict=True):
         axes.axvline(0, color=MUTED, linewidth=1)
         for row in rows:
             y = methods.index(row["method"])
             if row["corruption"] == MEAN:
-                _dot(axes, row, y, look)
+                dot(axes, row, y, look)
             elif row["corruption"] != CLEAN:
                 axes.plot(row["value"], y, "|", color=look.colours.get(row["method"], INK), markersize=9, alpha=0.35)
         axes.set_title(f"over {reference}", loc="left")
@@ -388,7 +390,7 @@ def steps_figure(rows: pd.DataFrame, about: About) -> Figure | None:
     most = int(rows["steps"].max())
     columns = min(3, len(methods))
     lines = math.ceil(len(methods) / columns)
-    size = (_WIDTH, 0.55 + 1.75 * lines)
+    size = (WIDTH, 0.55 + 1.75 * lines)
     figure, grid = plt.subplots(lines, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     stops = [*_STOPS, *sorted(set(rows["stop"]) - set(_STOPS))]
     for axes, method in zip(grid.flat, methods, strict=False):
@@ -417,7 +419,7 @@ def stream_figure(rows: pd.DataFrame, about: About, look: Look) -> Figure | None
     if rows["available"].sum() == 0:
         return None
     methods = about.order(rows["method"].unique())
-    figure, axes = plt.subplots(figsize=(_WIDTH, 2.7))
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.7))
     for method in methods:
         by_place = rows[rows["method"] == method].groupby("position")[["right", "available"]].sum().cumsum()
         by_place = by_place[by_place["available"] > 0]
@@ -430,7 +432,7 @@ def stream_figure(rows: pd.DataFrame, about: About, look: Look) -> Figure | None
     axes.set_ylabel("right so far [%]")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid()
-    _legend(figure, methods, look)
+    legend(figure, methods, look)
     return figure
 
 
@@ -458,14 +460,14 @@ def sound_figure(rows: pd.DataFrame, heard: Mapping[str, bool], about: About, lo
     if len(split) < 2:
         return None
     methods = about.order(rows["method"].unique())
-    offsets = _dodge(len(methods))
-    figure, axes = plt.subplots(figsize=(_WIDTH, 0.85 + len(split) * max(0.32, 0.115 * len(methods) + 0.1)))
+    offsets = dodge(len(methods))
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.85 + len(split) * max(0.32, 0.115 * len(methods) + 0.1)))
     for place, mask in enumerate(split.values()):
         for method, offset in zip(methods, offsets, strict=True):
             chosen = rows[mask & (rows["method"] == method)]
             if len(chosen):
                 value = mean_interval(100.0 * chosen["right"], chosen["clip_id"], resamples=500)
-                _dot(axes, {"method": method, **value._asdict()}, place + offset, look)
+                dot(axes, {"method": method, **value._asdict()}, place + offset, look)
         if place % 2 == 0:
             axes.axhspan(place - 0.5, place + 0.5, color=GRID, alpha=0.35, linewidth=0)
     counts = [rows.loc[mask, "clip_id"].nunique() for mask in split.values()]
@@ -474,7 +476,7 @@ def sound_figure(rows: pd.DataFrame, heard: Mapping[str, bool], about: About, lo
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.set_xlabel("top-1 accuracy under corruption [%]")
-    _legend(figure, methods, look)
+    legend(figure, methods, look)
     return figure
 
 
@@ -498,7 +500,7 @@ def training_figure(rows: Sequence[Row]) -> Figure | None:
     panels = list(dict.fromkeys((row["metric"], row["unit"]) for row in rows))
     if not panels:
         return None
-    figure, grid = plt.subplots(1, len(panels), figsize=(min(_WIDTH, 3.2 * len(panels)), 2.2), squeeze=False)
+    figure, grid = plt.subplots(1, len(panels), figsize=(min(WIDTH, 3.2 * len(panels)), 2.2), squeeze=False)
     for axes, (metric, unit) in zip(grid[0], panels, strict=True):
         splits = list(dict.fromkeys(row["split"] for row in rows if row["metric"] == metric))
         for split, colour in zip(splits, (*_COOL, *_WARM), strict=False):

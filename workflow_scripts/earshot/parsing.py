@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from earshot import contracts, features, parsing_data, plugins, weights
+from earshot import contracts, feature_store, parsing_data, plugins, weights
 from earshot.config import overrides
 from earshot.files import fingerprint, sha256_of_file
 from earshot.importing import checkpoint_facts, read_published
@@ -159,7 +159,7 @@ def build(inputs: Inputs) -> Built:
 
 
 def _shape(inputs: Inputs) -> Shape:
-    sizes = {name: features.read(path).array.shape[-1] if path else 0 for name, path in inputs.sources.features.items()}
+    sizes = {name: feature_store.read(path).array.shape[-1] if path else 0 for name, path in inputs.sources.features.items()}
     texts = {side: load_vectors(path).table for side, path in inputs.words.items() if path}
     classes = len(contracts.read(inputs.sources.classes, contracts.CLASSES))
     return Shape(sizes["audio"], sizes["visual"], sizes.get("motion", 0), classes, texts)
@@ -185,7 +185,7 @@ def _tell_missing(split: str, part: Split | None) -> None:
 def _key(inputs: Inputs, built: Built) -> str:
     """Everything that decides the result of a training, so that a state of another one is not taken."""
     sources = inputs.sources
-    arrays = [features.read(path).facts for path in (*sources.features.values(), sources.labels) if path]
+    arrays = [feature_store.read(path).facts for path in (*sources.features.values(), sources.labels) if path]
     tables = [sha256_of_file(path) for path in (sources.clips, sources.events, *inputs.words.values())]
     where = [built.device.split(":")[0], inputs.runtime["training_threads"]]
     return fingerprint([inputs.code, inputs.plugin, _knobs(built), inputs.seed, arrays, tables, where])

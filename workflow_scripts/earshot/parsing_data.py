@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earshot import contracts, features, pseudo_labels
+from earshot import contracts, feature_store, pseudo_labels
 from earshot.metrics import parsing_f_score
 from earshot.parsers import AUDIO, SEGMENTS, VISUAL, Batch
 
@@ -93,9 +93,9 @@ def load(sources: Sources, split: str) -> Split:
     listed = [row["clip_id"] for row in contracts.read(sources.clips, contracts.CLIPS) if row["split"] == split]
     if not listed:
         raise ValueError(f"{sources.clips}: no clip is in the split '{split}'")
-    stores = {name: features.read(path) for name, path in sources.features.items() if path}
+    stores = {name: feature_store.read(path) for name, path in sources.features.items() if path}
     if sources.labels:
-        stores["labels"] = features.read(sources.labels)
+        stores["labels"] = feature_store.read(sources.labels)
     missing = _missing(listed, stores)
     usable = [clip for clip in listed if clip not in missing]
     if not usable:
@@ -106,7 +106,7 @@ def load(sources: Sources, split: str) -> Split:
     return Split(usable, {n: c for n, c in chosen.items() if n != "labels"}, weak, truth, chosen.get("labels"), missing)
 
 
-def _missing(listed: Sequence[str], stores: Mapping[str, features.Features]) -> dict[str, str]:
+def _missing(listed: Sequence[str], stores: Mapping[str, feature_store.Features]) -> dict[str, str]:
     """Why clips cannot be used, by name; those that can are left out."""
     found: dict[str, str] = {}
     for name, store in stores.items():

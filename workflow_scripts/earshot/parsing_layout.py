@@ -3,7 +3,7 @@
 As in `layout`, methods take a rule's wildcards and return paths or plain values, and nothing heavy is imported.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
@@ -130,7 +130,7 @@ class ParsingLayout(Layout):
 
     def labeller_code(self, wildcards: Any) -> str:
         """Digest of the code that makes class vectors."""
-        return digests.of("pseudo_labels:write_vectors", f"extractors.{self.labeller(wildcards)['plugin']}")
+        return digests.of("pseudo_labels:embed", f"extractors.{self.labeller(wildcards)['plugin']}")
 
     # parsers
 
@@ -187,22 +187,22 @@ class ParsingLayout(Layout):
         """What says where the published weights of a parser are."""
         return f"{self.data}/checkpoints/{self.config.parser(wildcards.parser).checkpoint}.json"
 
-    def parsed(self, pattern: str, trained: bool = False) -> Callable[[Any], list[str]]:
-        """An input function: `pattern` for every dataset, parser and seed of the wildcard's parsing experiment.
+    def parses(self, wildcards: Any) -> list[str]:
+        """What every parser of the wildcard's experiment says; one whose weights are imported, once."""
+        return [f"{self.results}/parses/{wildcards.parsing}/{place}.parquet" for place, _ in self._runs(wildcards)]
 
-        A parser that is not trained here counts once; `trained` leaves it out.
-        """
+    def training(self, wildcards: Any) -> list[str]:
+        """The training tables of the parsers of the wildcard's experiment that are trained here."""
+        folder = f"{self.results}/training/parsers/{wildcards.parsing}"
+        return [f"{folder}/{place}.parquet" for place, trained in self._runs(wildcards) if trained]
 
-        def fill(wildcards: Any) -> list[str]:
-            spec, found = self.parsing(wildcards), []
-            for dataset, parser, seed in product(spec.datasets, spec.parsers, spec.seeds):
-                imported = self.config.parser(parser).checkpoint
-                if not (imported and (trained or seed != spec.seeds[0])):
-                    places = {"dataset": dataset, "parser": parser, "seed": seed, "parsing": wildcards.parsing}
-                    found.append(pattern.format(data=self.data, results=self.results, **places))
-            return found
-
-        return fill
+    def _runs(self, wildcards: Any) -> Iterator[tuple[str, bool]]:
+        """Dataset, parser and seed as a path, and whether the parser is trained."""
+        spec = self.parsing(wildcards)
+        for dataset, parser, seed in product(spec.datasets, spec.parsers, spec.seeds):
+            trained = not self.config.parser(parser).checkpoint
+            if trained or seed == spec.seeds[0]:
+                yield f"{dataset}/{parser}/{seed}", trained
 
     def parsing_datasets(self, pattern: str) -> Callable[[Any], list[str]]:
         """An input function: `pattern` for every dataset of the wildcard's parsing experiment."""

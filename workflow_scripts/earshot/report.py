@@ -9,7 +9,7 @@ import json
 import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from earshot.tables import (
     build,
     find,
     find_overall,
+    flat,
     groups,
     listener,
     number,
@@ -188,7 +189,8 @@ def svg_width(path: Path) -> int:
     return round(1.6 * float(found[1])) if found else 736
 
 
-def _image_uri(path: Path) -> str:
+def image_uri(path: Path) -> str:
+    """A JPEG or PNG as data URI."""
     kind = {".jpg": "jpeg", ".png": "png"}[path.suffix]
     return f"data:image/{kind};base64," + base64.b64encode(path.read_bytes()).decode()
 
@@ -201,7 +203,7 @@ def _gallery(index: Mapping[str, Any], folder: Path, about: About) -> list[dict[
         for clip in entry["clips"]:
             pictures = [
                 {
-                    "image": _image_uri(folder / picture["file"]),
+                    "image": image_uri(folder / picture["file"]),
                     "name": picture["corruption"],
                     "answers": [
                         {"method": m, "right": picture["answers"][m], "colour": look.get(m, {}).get("colour", MUTED)}
@@ -338,7 +340,7 @@ def contact_sheet_rows(folder: str) -> list[dict[str, Any]]:
     if not folder:
         return []
     listed = json.loads(Path(folder, "sheets.json").read_text(encoding="utf-8"))
-    return [{**sheet, "image": _image_uri(Path(folder, sheet["file"])), "value": _values(sheet)} for sheet in listed]
+    return [{**sheet, "image": image_uri(Path(folder, sheet["file"])), "value": _values(sheet)} for sheet in listed]
 
 
 def _values(sheet: Mapping[str, Any]) -> str:
@@ -383,8 +385,8 @@ def problems_grid(paths: Paths, about: About, known: Sequence[str]) -> Grid:
         if not clean and not lost:
             whole += 1
             continue
-        reasons = Counter(_reason(row["problem"]) for row in lost)
-        remarks = Counter(_reason(row["problem"]) for row in clips if row["available"] and row["problem"])
+        reasons = Counter(reason_of(row["problem"]) for row in lost)
+        remarks = Counter(reason_of(row["problem"]) for row in clips if row["available"] and row["problem"])
         silent = _silent(paths.audio, name, known, {row["clip_id"] for row in clips}) if clean else DASH
         rows.append(
             (
@@ -392,8 +394,8 @@ def problems_grid(paths: Paths, about: About, known: Sequence[str]) -> Grid:
                 condition,
                 str(len(clips)),
                 str(len(clips) - len(lost)),
-                _tally(reasons),
-                _tally(remarks),
+                tally(reasons),
+                tally(remarks),
                 str(sum(row["available"] and row["audio_rate"] == 0 for row in clips)),
                 silent,
             )
@@ -407,11 +409,13 @@ def _condition(row: Row) -> str:
     return "clean, encoded again" if row["corruption"] == CLEAN else f"{row['corruption']} {row['severity']}"
 
 
-def _reason(problem: str) -> str:
+def reason_of(problem: str) -> str:
+    """The kind of a problem: what its text says before the colon."""
     return problem.partition(":")[0].strip() or "not said"
 
 
-def _tally(counts: Counter[str]) -> str:
+def tally(counts: Counter[str]) -> str:
+    """Reasons with their counts; a dash if there are none."""
     return ", ".join(f"{reason} ({count})" for reason, count in sorted(counts.items())) or DASH
 
 
@@ -562,12 +566,4 @@ def environment_rows(path: str) -> list[tuple[str, str]]:
     """The recorded environment, nested keys joined by dots."""
     if not path:
         return []
-    return list(_flat("", json.loads(Path(path).read_text(encoding="utf-8"))))
-
-
-def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(f"{prefix}.{key}" if prefix else str(key), inner)
-    else:
-        yield prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return list(flat(json.loads(Path(path).read_text(encoding="utf-8"))))

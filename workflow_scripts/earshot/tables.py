@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from earshot import contracts, published_numbers
 from earshot.config import CLEAN, Protocol
 from earshot.metrics.significance import FLIPS, holm
@@ -29,8 +31,8 @@ _PROTOCOLS = {
     "continual": "what is learnt is kept from clip to clip and from corruption to corruption, clean clips coming last",
     "mixed": "every clip comes under a corruption drawn for it, and what is learnt is kept from clip to clip",
 }
-_LEVEL = 0.05
-_DAGGER = "†"
+LEVEL = 0.05
+DAGGER = "†"
 _MOST_CLASSES = 5  # at either end
 
 
@@ -62,7 +64,10 @@ def about(params: Any) -> About:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text: `strong` holds (row, column) of cells to emphasise; the first column names the rows."""
+    """A table of text; the first column names the rows.
+
+    `strong` holds (row, column) of cells to emphasise, and `second` of those to emphasise less.
+    """
 
     name: str
     title: str
@@ -70,6 +75,7 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     strong: frozenset[tuple[int, int]] = field(default_factory=frozenset)
+    second: frozenset[tuple[int, int]] = field(default_factory=frozenset)
 
 
 def number(value: float, digits: int = 1, sign: bool = False) -> str:
@@ -87,6 +93,15 @@ def interval(row: Row | None, sign: bool = False, mark: str = "") -> str:
         return DASH
     low, high = number(row["low"], sign=sign), number(row["high"], sign=sign)
     return f"{number(row['value'], sign=sign)}{mark} [{low}, {high}]"
+
+
+def flat(value: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Nested dictionaries as pairs of text: keys joined by dots, and values."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def protocol_line(about: About) -> str:
@@ -216,7 +231,7 @@ def gain_table(metrics: Sequence[Row], about: About, dataset: str, backbone: str
     marked = _significant(select(metrics, f"top1_p_against_{reference}", dataset, backbone))
     caption = (
         f"Gain in top-1 accuracy over {reference}, in percentage points, on the same clips, with 95 % paired bootstrap "
-        f"intervals, which are not corrected for the number of comparisons. {_DAGGER}: p < {_LEVEL} in a two-sided paired "
+        f"intervals, which are not corrected for the number of comparisons. {DAGGER}: p < {LEVEL} in a two-sided paired "
         f"sign-flip test over clips ({FLIPS:,} flips), corrected by Holm's method for the methods of a column, and not for the "
         f"number of columns or tables. {_counts(rows)} {protocol_line(about)}{_dashes(rows, about)}"
     )
@@ -230,7 +245,7 @@ def _significant(rows: Sequence[Row]) -> set[tuple[str, str, int]]:
     for column in conditions(rows):
         tests = [row for row in rows if (row["corruption"], row["severity"]) == column and math.isfinite(row["value"])]
         adjusted = holm([row["value"] for row in tests])
-        found |= {(row["method"], *column) for row, p in zip(tests, adjusted, strict=True) if p < _LEVEL}
+        found |= {(row["method"], *column) for row, p in zip(tests, adjusted, strict=True) if p < LEVEL}
     return found
 
 
@@ -348,7 +363,7 @@ def _wide(
 ) -> Table | None:
     if not rows:
         return None
-    columns, marks = conditions(rows), dict.fromkeys(marked, _DAGGER)
+    columns, marks = conditions(rows), dict.fromkeys(marked, DAGGER)
     several = len({severity for _, severity in columns if severity > 0}) > 1
     methods = about.order(row["method"] for row in rows)
     found = {(row["method"], row["corruption"], row["severity"]): row for row in rows}
@@ -450,7 +465,8 @@ def markdown(tables: Sequence[Table], title: str = "") -> str:
         lines = ["| " + " | ".join(map(_escaped_markdown, table.header)) + " |"]
         lines.append("|" + "|".join(["---"] + ["--:"] * (len(table.header) - 1)) + "|")
         for r, row in enumerate(table.rows):
-            cells = [f"**{text}**" if (r, c) in table.strong else text for c, text in enumerate(map(_escaped_markdown, row))]
+            marks = ["**" if (r, c) in table.strong else "*" if (r, c) in table.second else "" for c in range(len(row))]
+            cells = [mark + _escaped_markdown(text) + mark for mark, text in zip(marks, row, strict=True)]
             lines.append("| " + " | ".join(cells) + " |")
         parts += [f"## {_escaped_markdown(table.title)}", "\n".join(lines), _escaped_markdown(table.caption)]
     return "\n\n".join(parts) + "\n"
@@ -470,17 +486,17 @@ def wide_csv(tables: Sequence[Table]) -> str:
     return "\n".join(blocks)
 
 
-def tidy_csv(metrics: Iterable[Row]) -> str:
-    """The rows of METRICS as CSV, one value a line."""
+def tidy_csv(metrics: Iterable[Row], schema: pa.Schema = contracts.METRICS) -> str:
+    """The rows of METRICS, or of another contract, as CSV, one value a line."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, contracts.METRICS.names, lineterminator="\n")
+    writer = csv.DictWriter(out, schema.names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(metrics)
     return out.getvalue()
 
 
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "---", _DAGGER: r"\dag{}"}
-_LATEX |= {"\N{MINUS SIGN}": "$-$"} | {c: "\\" + c for c in "&%$#_{}"}
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "---", DAGGER: r"\dag{}"}
+_LATEX |= {"\N{MINUS SIGN}": "$-$", "±": r"$\pm$", "⚠": "!"} | {c: "\\" + c for c in "&%$#_{}"}
 
 
 def escaped_latex(text: str) -> str:
@@ -497,7 +513,10 @@ def _latex(table: Table) -> str:
     lines = []
     for r, row in enumerate(table.rows):
         texts = [escaped_latex(text) for text in row]
-        lines.append(" & ".join(rf"\textbf{{{t}}}" if (r, c) in table.strong else t for c, t in enumerate(texts)) + r" \\")
+        marks = [
+            r"\textbf" if (r, c) in table.strong else r"\underline" if (r, c) in table.second else "" for c in range(len(row))
+        ]
+        lines.append(" & ".join(f"{m}{{{t}}}" if m else t for m, t in zip(marks, texts, strict=True)) + r" \\")
     columns = "l" + "r" * (len(table.header) - 1)
     return "\n".join(
         [

@@ -28,6 +28,7 @@ from mlflow.entities import Metric, Param, Run, ViewType
 _KEY, _CONTENT = "earshot.key", "earshot.content"
 _LONGEST = 6_000  # characters of a parameter's value that MLflow stores
 _PAGE = 1_000
+_PARAMS = 100  # that MLflow takes at a time
 
 
 @dataclass(frozen=True)
@@ -73,21 +74,26 @@ def log(uri: str, name: str, source: Source, content: str = "") -> dict[str, Any
 
     `content` is hashed into every run, so that a new value writes all runs anew.
     """
+    return bring(uri, name, source.experiment, [*_cells(source, content), tables_run(source, content)])
+
+
+def bring(uri: str, name: str, experiment: str, runs: Iterable[Logged]) -> dict[str, Any]:
+    """Bring the runs of `experiment` within the MLflow experiment `name` in line with these; returns what `log` does."""
     with _alone(uri):
-        return _log(uri, name, source, content)
+        return _bring(uri, name, experiment, runs)
 
 
-def _log(uri: str, name: str, source: Source, content: str) -> dict[str, Any]:
+def _bring(uri: str, name: str, experiment: str, runs: Iterable[Logged]) -> dict[str, Any]:
     client = MlflowClient(tracking_uri=uri)
     experiment_id = _experiment(client, uri, name)
-    existing = _existing(client, experiment_id, source.experiment)
+    existing = _existing(client, experiment_id, experiment)
     counts = {"created": 0, "replaced": 0, "skipped": 0}
-    for run in [*_cells(source, content), _tables(source, content)]:
+    for run in runs:
         digest, old = run.content, existing.get(run.key, [])
         if len(old) == 1 and old[0].data.tags.get(_CONTENT) == digest and old[0].info.status == "FINISHED":
             counts["skipped"] += 1
             continue
-        _write(client, experiment_id, run, {_KEY: run.key, _CONTENT: digest, "earshot.experiment": source.experiment})
+        _write(client, experiment_id, run, {_KEY: run.key, _CONTENT: digest, "earshot.experiment": experiment})
         for stale in old:  # only now: a job that is killed in between leaves the old run in place
             client.delete_run(stale.info.run_id)
         counts["replaced" if old else "created"] += 1
@@ -148,8 +154,10 @@ def _write(client: MlflowClient, experiment_id: str, run: Logged, tags: Mapping[
     metrics = [Metric(name, value, now, step) for name, value, step in run.metrics]
     params = [Param(key, value[:_LONGEST]) for key, value in run.params.items()]
     run_id = client.create_run(experiment_id, run_name=run.name, tags=dict(tags)).info.run_id
-    for start in range(0, max(1, len(metrics)), _PAGE):
-        client.log_batch(run_id, metrics[start : start + _PAGE], params if start == 0 else [])
+    for start in range(0, len(params), _PARAMS):
+        client.log_batch(run_id, params=params[start : start + _PARAMS])
+    for start in range(0, len(metrics), _PAGE):
+        client.log_batch(run_id, metrics[start : start + _PAGE])
     for path, folder in run.files.items():
         client.log_artifact(run_id, str(path), folder or None)
     for table in run.tables:  # as a table that the page shows, beside the files that can be downloaded
@@ -199,7 +207,7 @@ def _values(rows: Sequence[Row]) -> Iterable[tuple[str, float, int]]:
         yield from ((n, float(v), step) for n, v, step in parts if math.isfinite(v))
 
 
-def _tables(source: Source, content: str) -> Logged:
+def tables_run(source: Source, content: str = "") -> Logged:
     """The run that holds tables, figures and the report."""
     params = {"experiment": source.experiment, "title": source.about.title}
     params |= {key: str(value) for key, value in source.facts.items()}

@@ -1,0 +1,23 @@
+"""Published weights, as the manifest that `fetch_checkpoint` writes tells where they are."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from earshot import importing, weights
+from earshot.extractors import ClassVectors, Wanted
+
+
+def backbone(manifest: Path, plugin: str, options: dict[str, Any], device: str) -> tuple[nn.Module, dict[str, str]]:
+    """A backbone with a checkpoint's encoder, ready for use, and what results tell of the checkpoint; its head is random."""
+    model = weights.build(plugin, options, 1)
+    origin = importing.initial(model, str(manifest), plugin, options)
+    return weights.placed(model, device).eval(), origin
+
+
+def of_captions(head: Tensor, wanted: Wanted, about: dict[str, Any]) -> ClassVectors:
+    """Class vectors from rows (C, D) of embedded captions that all have the length of the scale of logits."""
+    facts = {"captions": list(wanted.captions), "weights": importing.checkpoint_facts(about)}
+    lengths = head.double().norm(dim=1, keepdim=True)
+    return ClassVectors.of_texts((head / lengths).float(), float(lengths.mean()), facts)

@@ -1,0 +1,77 @@
+"""Parsing results into MLflow: one flat run a dataset, parser and seed, and one run that holds tables and figures.
+
+As in `tracking`, one job logs everything from tables that exist already, and logging again is harmless.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from earshot import contracts, tracking
+from earshot.parse_runs import Run, knobs, read_runs
+from earshot.parse_tables import Parsing, build
+from earshot.tables import Row
+from earshot.tracking import Logged
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Paths: tables of scores, parses and their training, and files by their folder within the artifacts."""
+
+    metrics: str
+    by_class: str
+    parses: Sequence[str]
+    training: Sequence[str]
+    files: Mapping[str, str]
+
+
+def log(uri: str, name: str, experiment: str, inputs: Inputs, about: Parsing, content: str = "") -> dict[str, Any]:
+    """Bring the MLflow experiment `name` in line with the results; returns how many runs were created, replaced, skipped.
+
+    `content` is hashed into every run, so that a new value writes all runs anew.
+    """
+    metrics = contracts.read(inputs.metrics, contracts.PARSING_METRICS)
+    by_class = contracts.read(inputs.by_class, contracts.PARSING_CLASS_METRICS)
+    runs = read_runs(inputs.parses, inputs.training)
+    tables = build(metrics, about, by_class, runs)
+    source = tracking.Source(experiment, metrics, about, {"reference": about.reference}, tables, inputs.files)
+    logged = [_logged(run, metrics, experiment, about, content) for run in runs]
+    return tracking.bring(uri, name, experiment, [*logged, tracking.tables_run(source, content)])
+
+
+def _logged(run: Run, metrics: Sequence[Row], experiment: str, about: Parsing, content: str) -> Logged:
+    """One parser with one seed: its settings, its scores, and its training with the epoch as step."""
+    whose = (run.dataset, run.parser, run.seed)
+    rows = [row for row in metrics if (row["dataset"], row["parser"], row["seed"]) == whose]
+    params = {
+        "experiment": experiment,
+        "dataset": run.dataset,
+        "parser": run.parser,
+        "plugin": run.plugin,
+        "features": run.features,
+        "leak": str(run.leak),
+        "seed": str(run.seed),
+        "split": about.split,
+        "epoch": str(run.epoch),
+        **{f"hyper.{key}": value for key, value in knobs(run).items()},
+    }
+    key = f"{experiment}/{run.dataset}/{run.parser}/{run.seed}"
+    title = f"{run.parser} · seed {run.seed} · {run.dataset}"
+    return Logged(key, title, params, [*_scores(rows), *_epochs(run)], salt=content)
+
+
+def _scores(rows: Sequence[Row]) -> Iterator[tuple[str, float, int]]:
+    """The scores of a seed with their intervals, and the clips behind them."""
+    for row in rows:
+        parts = ((row["metric"], row["value"]), (f"{row['metric']}_low", row["low"]), (f"{row['metric']}_high", row["high"]))
+        yield from ((name, float(value), 0) for name, value in parts if math.isfinite(value))
+    if rows:
+        yield from (("clips", float(rows[0]["n"]), 0), ("clips_missing", float(rows[0]["n_missing"]), 0))
+
+
+def _epochs(run: Run) -> Iterator[tuple[str, float, int]]:
+    """Every value of every epoch, as `train/<metric>` or `val/<metric>`."""
+    for row in run.training:
+        if math.isfinite(row["value"]):
+            yield f"{row['split']}/{row['metric']}", float(row["value"]), row["epoch"]
