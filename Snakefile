@@ -37,7 +37,10 @@ rule all:
         collect("<results>/mlflow/{target}.json", target=CONFIG.targets),
 
 
-for experiment in [*CONFIG.experiments, *CONFIG.parsing]:  # each can be asked for by name
+for experiment in [
+    *CONFIG.experiments,
+    *CONFIG.parsing,
+]:  # each can be asked for by name
 
     rule:
         name:
