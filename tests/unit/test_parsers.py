@@ -196,7 +196,7 @@ def test_every_knob_changes_the_loss_or_its_gradient(group, knobs):
         total.backward()
         norms = [float(p.grad.norm()) for p in model.parameters() if p.grad is not None]
         assert all(map(torch.isfinite, found.terms.values()))
-        return float(total), sum(norms)
+        return float(total.detach()), sum(norms)
 
     other = {**ALIVE, group: {**ALIVE.get(group, {}), **knobs}}
     assert signature(**ALIVE) != signature(**other)

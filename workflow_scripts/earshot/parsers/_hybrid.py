@@ -113,8 +113,12 @@ class Parser(nn.Module):
 
 
 def bce(scores: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy in nats of scores that may leave [0, 1]: clamped out of place, so that decisions see them raw."""
-    return nn.functional.binary_cross_entropy(scores.clamp(CLAMP, 1 - CLAMP), target)
+    """Binary cross-entropy in nats of scores that may leave [0, 1]: clamped out of place, so that decisions see them raw.
+
+    Written out, since torch's own raises an error that names nothing where a diverged model gives NaN.
+    """
+    chances = scores.clamp(CLAMP, 1 - CLAMP)
+    return -(target * chances.log() + (1 - target) * (-chances).log1p()).mean()
 
 
 def segment_bce(output: Output, batch: Batch) -> tuple[Tensor, Tensor]:
