@@ -28,7 +28,7 @@ check: $(VENV)/.ready ## format, lint, types, every override in config.yaml
 	$(RUN) mypy
 	$(RUN) snakefmt --check Snakefile rules
 	$(RUN) snakemake --lint
-	$(RUN) PYTHONPATH=workflow_scripts python -m earshot.checks config.yaml
+	$(RUN) PYTHONPATH=workflow_scripts python -m earshot.checks config.yaml tests/config/stamps_av.yaml tests/config/tiny.yaml
 
 browse: $(VENV)/.ready ## MLflow on http://127.0.0.1:5000
 	$(RUN) env MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \

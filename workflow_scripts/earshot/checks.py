@@ -1,12 +1,16 @@
-"""`python -m earshot.checks config.yaml`: check a config, and every override in it against its plug-in, without running it."""
+"""`python -m earshot.checks config.yaml [mine.yaml ...]`: check a config, and every override in it, without running it.
+
+Every file after the first is checked as Snakemake takes it: laid over the first one.
+"""
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from earshot import plugins, training
-from earshot.config import Config, ConfigError, load, overrides
+from earshot.config import Config, ConfigError, load, merged, overrides
 from earshot.plugins import UnknownPlugin
 
 
@@ -34,6 +38,17 @@ def check(config: Config) -> int:
     for name, dataset in config.datasets.items():
         overrides(plugins.load("datasets", dataset.plugin).Options, dataset.options, f"datasets.{name}.options")
         done += 1
+    for name, made in config.features.items():
+        overrides(plugins.load("extractors", made.plugin).Options, made.options, f"features.{name}.options")
+        done += 1
+    for name, parser in config.parsers.items():
+        overrides(plugins.load("parsers", parser.plugin).Hyper, parser.hyper, f"parsers.{name}.hyper")
+        done += 1
+    for name, parsing in config.parsing.items():
+        for one in parsing.parsers:
+            hyper = config.parser_hyper(name, one)
+            overrides(plugins.load("parsers", config.parser(one).plugin).Hyper, hyper, f"parsing.{name}.{one}")
+            done += 1
     for name, experiment in config.experiments.items():
         for variant, grid in (experiment.tune.grid if experiment.tune else {}).items():
             method = config.method(variant)
@@ -47,9 +62,12 @@ def check(config: Config) -> int:
 
 def main(paths: list[str]) -> int:
     """Check the files; prints what is wrong and returns an exit status."""
+    base: dict[str, Any] = {}
     for path in paths:
         try:
-            done = check(load(yaml.safe_load(Path(path).read_text(encoding="utf-8"))))
+            given = merged(base, yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+            base = base or given
+            done = check(load(given))
         except (ConfigError, UnknownPlugin) as error:
             print(f"{path}: {error}", file=sys.stderr)
             return 1

@@ -160,7 +160,7 @@ def build(inputs: Inputs) -> Built:
 
 def _shape(inputs: Inputs) -> Shape:
     sizes = {name: feature_store.read(path).array.shape[-1] if path else 0 for name, path in inputs.sources.features.items()}
-    texts = {side: load_vectors(path).table for side, path in inputs.words.items() if path}
+    texts = {side: load_vectors(path).texts for side, path in inputs.words.items() if path}
     classes = len(contracts.read(inputs.sources.classes, contracts.CLASSES))
     return Shape(sizes["audio"], sizes["visual"], sizes.get("motion", 0), classes, texts)
 

@@ -125,6 +125,8 @@ def embed(
 def save_vectors(path: str | Path, vectors: ClassVectors, facts: Mapping[str, Any]) -> None:
     """Write class vectors as safetensors; `vectors` among the tensors is the table of texts (C, D)."""
     tensors = {"vectors": vectors.table, "weight": vectors.weight, "bias": vectors.bias, "members": vectors.members}
+    if vectors.background is not None:
+        tensors["background"] = vectors.background
     never = [name for name, some in zip(facts["classes"], vectors.members.any(1).tolist(), strict=True) if not some]
     told = {"activation": vectors.activation, "scale": vectors.scale, "never_labelled": never}
     weights.save(path, tensors, {**vectors.facts, **facts, **told})
@@ -134,7 +136,7 @@ def load_vectors(path: str | Path) -> ClassVectors:
     """Read back what `save_vectors` wrote."""
     facts, tensors = weights.facts_of(path), load_file(path)
     parts = (tensors["weight"], tensors["bias"], tensors["members"])
-    return ClassVectors(*parts, activation=facts["activation"], scale=facts["scale"], facts=facts)
+    return ClassVectors(*parts, facts["activation"], facts["scale"], facts, tensors.get("background"))
 
 
 def scores(array: NDArray[Any], vectors: ClassVectors) -> NDArray[np.float32]:

@@ -77,7 +77,7 @@ class ClassVectors:
 
     A model has outputs by `weight` (A, D) and `bias` (A,): `scale` times the cosine of x and a row if `activation` is none,
     else the probability of x @ weight.T + bias. `members` (C, A) says which outputs speak for a class: the largest counts,
-    and a class without any is never labelled.
+    and a class without any is never labelled. `background` (D,) is a caption of what is none of the classes.
     """
 
     weight: Tensor
@@ -86,11 +86,12 @@ class ClassVectors:
     activation: Literal["none", "softmax", "sigmoid"]
     scale: float = 1.0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    background: Tensor | None = None
 
     @classmethod
-    def of_texts(cls, rows: Tensor, scale: float, facts: Mapping[str, Any]) -> "ClassVectors":
-        """From an embedded caption (C, D) of each class."""
-        return cls(rows, torch.zeros(len(rows)), torch.eye(len(rows), dtype=torch.bool), "none", scale, facts)
+    def of_texts(cls, rows: Tensor, scale: float, facts: Mapping[str, Any], background: Tensor | None = None) -> "ClassVectors":
+        """From an embedded caption (C, D) of each class and, if there is one, (D,) of what is none of them."""
+        return cls(rows, torch.zeros(len(rows)), torch.eye(len(rows), dtype=torch.bool), "none", scale, facts, background)
 
     @classmethod
     def of_head(
@@ -105,3 +106,10 @@ class ClassVectors:
         """A vector (C, D) of length 1 for each class, the mean of its outputs' rows; zeros for a class without any."""
         rows = functional.normalize(self.weight.double(), dim=1)
         return functional.normalize(self.members.double() @ rows, dim=1).float()
+
+    @property
+    def texts(self) -> Tensor:
+        """`table` and, as a last row, what stands for no class, if the model has words for that: (C, D) or (C + 1, D)."""
+        if self.background is None:
+            return self.table
+        return torch.cat([self.table, functional.normalize(self.background.double(), dim=0).float()[None]])

@@ -17,7 +17,8 @@ def backbone(manifest: Path, plugin: str, options: dict[str, Any], device: str) 
 
 
 def of_captions(head: Tensor, wanted: Wanted, about: dict[str, Any]) -> ClassVectors:
-    """Class vectors from rows (C, D) of embedded captions that all have the length of the scale of logits."""
+    """Class vectors from rows (C + 1, D) of embedded captions, the last of the background, all as long as logits are scaled."""
     facts = {"captions": list(wanted.captions), "weights": importing.checkpoint_facts(about)}
     lengths = head.double().norm(dim=1, keepdim=True)
-    return ClassVectors.of_texts((head / lengths).float(), float(lengths.mean()), facts)
+    rows = (head / lengths).float()
+    return ClassVectors.of_texts(rows[:-1], float(lengths.mean()), facts, background=rows[-1])

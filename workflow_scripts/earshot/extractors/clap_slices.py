@@ -21,6 +21,7 @@ from earshot.extractors import ClassVectors, Extractor, Wanted, _checkpoint, _so
 MODALITY = "audio"
 FILES = ""
 WEIGHTS = "checkpoint"
+_BACKGROUND = "This is a sound of background noise"  # our words: what PLSIM may read in seconds without a class
 
 
 class Options(_sound.ClapOptions):
@@ -65,5 +66,6 @@ def class_vectors(weights: Path, wanted: Wanted, options: Options) -> ClassVecto
     Raises WeightsError.
     """
     about, state = importing.read_published(str(weights))
-    head = clap_zero_shot.head_from_text(state, about["folder"], wanted.captions, options.of_model())["head.weight"]
+    captions = (*wanted.captions, _BACKGROUND)
+    head = clap_zero_shot.head_from_text(state, about["folder"], captions, options.of_model())["head.weight"]
     return _checkpoint.of_captions(head, wanted, about)

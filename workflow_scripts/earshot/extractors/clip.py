@@ -28,6 +28,7 @@ MODALITY = "visual"
 FILES = "CLIP/features"
 WEIGHTS = "checkpoint"
 _PLUGIN = "clip_zero_shot"
+_BACKGROUND = "A photo of a background."  # our words: what PLSIM may read in seconds without a class
 
 
 class Options(_frames.FrameOptions):
@@ -84,5 +85,5 @@ def class_vectors(weights: Path, wanted: Wanted, options: Options) -> ClassVecto
     """The embedded captions, and CLIP's scale of logits; the tokenizer lies beside the checkpoint. Raises WeightsError."""
     about, state = importing.read_published(str(weights))
     chosen = clip_zero_shot.Options(variant=options.variant, templates=["{}"])
-    head = clip_zero_shot.head_from_text(state, about["folder"], wanted.captions, chosen)["head.weight"]
+    head = clip_zero_shot.head_from_text(state, about["folder"], (*wanted.captions, _BACKGROUND), chosen)["head.weight"]
     return _checkpoint.of_captions(head, wanted, about)
