@@ -22,7 +22,7 @@ rule import_features:  # published files, one a video; what is wrong with one be
         extractor=PARSED.extractor,
         files=PARSED.feature_files,
         listing=PARSED.feature_listing,
-        code=PARSED.code("features:import_files", "extractors.{features}"),
+        code=PARSED.extractor_code("features:import_files"),
     script:
         "../workflow_scripts/import_features.py"
 
@@ -51,8 +51,8 @@ rule extract_features:  # from videos, with published weights or with models of 
         extractor=PARSED.extractor,
         root=PARSED.dataset_root,
         batch=PARSED.feature_batch,
-        runtime=PARSED.runtime,
-        code=PARSED.code("features:extract", "extractors.{features}"),
+        runtime=PARSED.extraction_runtime,
+        code=PARSED.extractor_code("features:extract"),
     script:
         "../workflow_scripts/extract_features.py"
 
@@ -73,7 +73,7 @@ rule synthesize_features:  # of clips without videos or features, to try things 
         "../envs/torch.yaml"
     params:
         extractor=PARSED.extractor,
-        code=PARSED.code("features:synthesize", "extractors.{features}"),
+        code=PARSED.extractor_code("features:synthesize"),
     script:
         "../workflow_scripts/synthesize_features.py"
 
@@ -95,7 +95,7 @@ rule embed_classes:  # the names of classes as vectors of the model that labels
         runtime=30,
     params:
         extractor=PARSED.labeller,
-        rule=PARSED.label_rule,
+        recipe=PARSED.recipe,
         captions=PARSED.package_files("captions/*.csv"),
         code=PARSED.labeller_code,
     script:
@@ -184,6 +184,7 @@ rule import_parser:
         unpack(PARSED.parser_features),
         unpack(PARSED.parser_words),
         manifest=PARSED.parser_manifest,
+        space=PARSED.parser_space_file,
         clips="<data>/{dataset}/clips.parquet",
         classes="<data>/{dataset}/classes.parquet",
         events="<data>/{dataset}/events.parquet",
@@ -198,6 +199,8 @@ rule import_parser:
         runtime=30,
     params:
         job=PARSED.imported_job,
+        space=PARSED.parser_space,
+        spaces=PARSED.package_files("classes/*.csv"),
         code=PARSED.code("parsing:import_weights", "parsers.{parser}"),
     script:
         "../workflow_scripts/import_parser.py"
@@ -276,6 +279,7 @@ rule make_parse_tables:
         seeds=PARSED.parsing_field("seeds"),
         reference=PARSED.parsing_reference,
         parsers=PARSED.parsers,
+        plugins=PARSED.parsing_plugins,
         published=PARSED.package_files("published/*.csv"),
         code=PARSED.code("parse_tables:write"),
     script:
@@ -302,6 +306,7 @@ rule draw_parse_figures:
         seeds=PARSED.parsing_field("seeds"),
         reference=PARSED.parsing_reference,
         parsers=PARSED.parsers,
+        plugins=PARSED.parsing_plugins,
         dataset_roots=PARSED.parsing_roots,
         code=PARSED.code("parse_figures:draw", "parse_timelines:Sources"),
     script:
@@ -340,6 +345,7 @@ rule write_parse_report:
         seeds=PARSED.parsing_field("seeds"),
         reference=PARSED.parsing_reference,
         parsers=PARSED.parsers,
+        plugins=PARSED.parsing_plugins,
         files=PARSED.parsing_places,
         published=PARSED.package_files("published/*.csv"),
         template=PARSED.package_files("templates/*"),
@@ -377,6 +383,7 @@ rule log_parses:
         seeds=PARSED.parsing_field("seeds"),
         reference=PARSED.parsing_reference,
         parsers=PARSED.parsers,
+        plugins=PARSED.parsing_plugins,
         published=PARSED.package_files("published/*.csv"),
         code=PARSED.code("parse_tracking:log"),
     script:

@@ -13,7 +13,7 @@ with job_log(snakemake.log[0]):
         **snakemake.params.extractor,
         weights_path=str(snakemake.input.get("weights") or ""),
         classes=snakemake.input.classes,
-        recipe_name=snakemake.params.rule["recipe"],
+        recipe_name=snakemake.params.recipe,
         label_map=str(snakemake.input.get("label_map") or ""),
         out=snakemake.output.vectors,
     )

@@ -9,4 +9,5 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    parsing.import_weights(parsing.inputs_of(snakemake), snakemake.input.manifest, snakemake.output.weights)
+    inputs = parsing.inputs_of(snakemake)
+    parsing.import_weights(inputs, snakemake.input.manifest, snakemake.params.space, snakemake.output.weights)

@@ -14,6 +14,7 @@ from earshot.files import write_json
 CLASSES = ("Speech", "Car", "Dog", "Frying_(food)", "Fire_alarm", "Cello", "Telephone_bell_ringing", "Baby_laughter")
 FEATURES = "clap + clip"
 REFERENCE = "valor_plus_plus"
+PUBLISHED = {"han": "HAN", "valor": "VALOR", "valor_plus": "VALOR+", "valor_plus_plus": "VALOR++", "link": "LINK"}
 SLOSS = {"enabled": True, "mu": {"mode": "learnable", "init": 0.0}}
 LINK = {
     "tsam": {"enabled": True},
@@ -57,10 +58,18 @@ def given(
 ) -> SimpleNamespace:
     """A job's params."""
     told = [
-        {"variant": name, "plugin": p.plugin, "hyper": {}, "features": p.features, "summary": p.summary}
+        {
+            "variant": name,
+            "plugin": p.plugin,
+            "published": PUBLISHED[p.plugin],
+            "hyper": {},
+            "features": p.features,
+            "summary": p.summary,
+        }
         for name, p in parsers.items()
     ]
-    return SimpleNamespace(title=title, split="test", seeds=list(seeds), parsers=told, reference=REFERENCE)
+    plugins = {"llp": "llp", "other": "parsing_folder"}
+    return SimpleNamespace(plugins=plugins, title=title, split="test", seeds=list(seeds), parsers=told, reference=REFERENCE)
 
 
 def clip_id(clip: int) -> str:

@@ -1,4 +1,4 @@
-"""The documentation of corruptions, backbones and methods says what their files say."""
+"""The documentation says what their files say."""
 
 import re
 from pathlib import Path
@@ -14,6 +14,7 @@ from earshot.config import Protocol
 METHODS = Path(__file__).parents[2] / "docs" / "adaptation.md"
 BACKBONES = Path(__file__).parents[2] / "docs" / "backbones.md"
 LISTENING = Path(__file__).parents[2] / "docs" / "listening.md"
+PARSING = Path(__file__).parents[2] / "docs" / "parsing.md"
 PAGE = Path(__file__).parents[2] / "docs" / "corruptions.md"
 
 
@@ -122,3 +123,37 @@ def plain(value):
 @pytest.mark.parametrize("path", sorted(PAGE.parent.glob("*.md")), ids=lambda path: path.stem)
 def test_no_placeholder_is_left(path):
     assert not re.search(r"\b(TODO|TBD|FIXME|MEASURED|XXX)\b", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", plugins.available("extractors"))
+def test_every_extractor_is_listed_with_where_its_features_come_from(name):
+    module = plugins.load("extractors", name)
+    shape = " x ".join(map(str, module.spec(module.Options()).published))
+    options = module.Options.model_fields.items()
+    cells = [
+        f"`{name}`", module.MODALITY, f"`{module.FILES}/`, {shape}" if module.FILES else "—",
+        f"`{module.WEIGHTS}`" if module.WEIGHTS else "—", _said(hasattr(module, "class_vectors")),
+        ", ".join(f"`{key}: {_value(field.default)}`" for key, field in options) or "none",
+    ]  # fmt: skip
+    assert f"| {' | '.join(cells)} |" in PARSING.read_text(encoding="utf-8")
+
+
+def _knobs(section, prefix=""):
+    for name, value in section.items():
+        yield from _knobs(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+
+
+@pytest.mark.parametrize("name", plugins.available("parsers"))
+def test_every_parser_is_listed_with_its_knobs(name):
+    page = PARSING.read_text(encoding="utf-8")
+    assert f"\n| `{name}` | " in page
+    groups = plugins.load("parsers", name).Hyper().model_dump(mode="json", by_alias=True)
+    for group, section in groups.items():
+        knobs = _knobs(section) if isinstance(section, dict) else [(group, section)]
+        told = ", ".join(f"`{key}: {_value(value)}`" for key, value in knobs)
+        assert f"| `{name}` | `{group}` | {told} |" in page
+
+
+def test_every_parsing_experiment_is_listed():
+    config = yaml.safe_load((PARSING.parents[1] / "config.yaml").read_text(encoding="utf-8"))
+    assert all(f"| `{name}` |" in PARSING.read_text(encoding="utf-8") for name in config["parsing"])

@@ -238,21 +238,18 @@ def test_the_headline_is_about_link_or_the_last_honest_parser(about, parsers, ex
     assert parse_tables.champion(rows, own, "toy") == expected
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "same"),
-    [
-        ("valor_plus_plus", "VALOR++", True),
-        ("valor_pp", "VALOR++", True),
-        ("valor_plus", "VALOR++", False),
-        ("valor", "VALOR", True),
-        ("valor_plus", "VALOR+", True),
-        ("dg_sct", "DG-SCT", True),
-        ("link", "LINK", True),
-        ("link_without_plsim", "LINK", False),
-    ],
-)
-def test_published_names(ours, theirs, same):
-    assert parse_tables.is_called(ours, theirs) == same
+def test_parsers_bear_the_published_names_of_their_plugins():
+    off = {"plsim": {"enabled": False}}
+    notes = {
+        "han_classic": {"published": "HAN", "hyper": {}}, "valor_plus": {"published": "VALOR+", "hyper": {}},
+        "link_predicted": {"published": "LINK", "hyper": {"plsim": {"eval_source": "predicted"}}},
+        "tsam_sloss": {"published": "LINK", "hyper": off}, "mine": {"hyper": {}},
+    }  # fmt: skip
+    about = parse_tables.Parsing("", {}, "test", [0], notes)
+    called = {
+        (n, t) for n in (*notes, "unknown") for t in ("HAN", "VALOR+", "VALOR", "LINK") if parse_tables.is_called(n, about, t)
+    }
+    assert called == {("han_classic", "HAN"), ("valor_plus", "VALOR+"), ("link_predicted", "LINK")}
 
 
 def published(about, dataset="llp"):

@@ -152,7 +152,7 @@ def test_what_a_module_adds_leaves_the_initial_weights_of_the_others_alone(on):
     assert {key.split(".")[0] for key in set(state) - set(base)} == set(on)
 
 
-def test_the_three_modules_at_their_first_step_change_nothing_but_what_they_say():
+def test_interaction_and_words_change_nothing_at_first():
     """The gate of the interaction starts at zero, and PLSIM as the identity."""
     quiet = {"tsam": {"temporal": False, "spatial": False}, "sloss": {"enabled": False}}
     plain, linked = made("valor_plus_plus")[2].eval(), made("link", **quiet)[2].eval()
@@ -269,7 +269,7 @@ def test_a_normalised_lambda_only_moves_weight_between_pairs():
     weights = _sloss.weight(cosine, torch.tensor(0.0))
     found, mean = _sloss.Similarity(knobs)(features, a_batch())
     torch.testing.assert_close(mean, weights.mean())
-    assert float(found) != float(plain)
+    assert not torch.equal(found, plain)
     knobs = _sloss.Sloss(mu=_sloss.Mu(mode="fixed", init=1))
     torch.testing.assert_close(_sloss.Similarity(knobs)(features, a_batch())[0], plain)
 

@@ -29,14 +29,15 @@ class Checkout:
             shutil.copytree(source, target, ignore=ignore) if source.is_dir() else shutil.copy(source, target)
 
     def command(self, *arguments, config="tests/config/tiny.yaml"):
-        return [sys.executable, "-m", "snakemake", "--configfile", config, *arguments]
+        files = [config] if isinstance(config, str) else config
+        return [sys.executable, "-m", "snakemake", *arguments, "--configfile", *files]
 
     def environment(self):
         kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         return {**kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
-    def run(self, *arguments, cores=2, check=True, **options):
-        command = self.command("--cores", str(cores), *arguments, **options)
+    def run(self, *arguments, cores=2, check=True, config="tests/config/tiny.yaml"):
+        command = self.command("--cores", str(cores), *arguments, config=config)
         done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True)
         text = done.stdout + done.stderr
         assert not check or done.returncode == 0, text[-6000:] + self.logs()

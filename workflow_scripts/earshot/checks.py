@@ -47,7 +47,14 @@ def check(config: Config) -> int:
     for name, parsing in config.parsing.items():
         for one in parsing.parsers:
             hyper = config.parser_hyper(name, one)
-            overrides(plugins.load("parsers", config.parser(one).plugin).Hyper, hyper, f"parsing.{name}.{one}")
+            module = plugins.load("parsers", config.parser(one).plugin)
+            chosen = overrides(module.Hyper, hyper, f"parsing.{name}.{one}")
+            looks = module.shown(chosen) if hasattr(module, "shown") else ""
+            if looks == "ungated" and parsing.pseudo_labels and config.pseudo_labels[parsing.pseudo_labels].root:
+                raise ConfigError(
+                    f"parsing.{name}.{one}: published pseudo-labels are masked by the weak labels of all splits: "
+                    "`eval_source: ungated` needs labels that are made; take `predicted`, `none`, or `gated_oracle`, a leak"
+                )
             done += 1
     for name, experiment in config.experiments.items():
         for variant, grid in (experiment.tune.grid if experiment.tune else {}).items():

@@ -22,6 +22,7 @@ CLEAN = "clean"
 CONTINUAL, MIXED = "continual", "mixed"  # protocols under which all corruptions are one stream
 OF_DATASET = "dataset"  # a label space: the classes of the dataset, in their order
 REVIEWED = "reviewed"  # in the place of a mapper's name: a map that is a user's file
+_RECIPES = Path(__file__).parent / "captions"
 _SECRET = re.compile(
     r"key|token|secret|password|auth|bearer|credential|header", re.IGNORECASE
 )  # what is given under such a name is never shown
@@ -56,6 +57,12 @@ def _pictures(names: Any) -> Any:
                 f"'{name}' is a corruption of the sound: ask for it by `sound: {{corruption: {name}, severity: 5}}`"
             )
     return found
+
+
+def _distinct(names: list[Any]) -> list[Any]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{twice[0]!r} is there twice")
+    return names
 
 
 def _not_reviewed(name: str) -> str:
@@ -418,6 +425,13 @@ class FeatureSet(_Section):
     motion: Key | None = Field(None, description="fused with `visual`; R(2+1)D in the papers")
 
 
+class BothSides(_Section):
+    """A number for what is heard and one for what is seen."""
+
+    audio: float = Field(allow_inf_nan=False)
+    visual: float = Field(allow_inf_nan=False)
+
+
 class PseudoLabels(_Section):
     """Labels by second from models that know words: scores of classes above a threshold, or published files of them."""
 
@@ -428,12 +442,19 @@ class PseudoLabels(_Section):
     recipe: str = Field(
         "", description="captions and thresholds by class: `valor` or a CSV file; none: names of classes and `thresholds`"
     )
-    thresholds: dict[Literal["audio", "visual"], float] = Field(
-        {"audio": 0.0, "visual": 0.0}, description="without a recipe: the score above which a class is there"
+    thresholds: BothSides = Field(
+        BothSides(audio=0, visual=0), description="without a recipe: the score above which a class is there"
     )
-    ungated_margins: dict[Literal["audio", "visual"], float] = Field(
-        {"audio": 0.0, "visual": 0.0}, description="added where no weak label masks the classes"
-    )
+    ungated_margins: BothSides = Field(BothSides(audio=0, visual=0), description="added where no weak label masks the classes")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.recipe and "thresholds" in self.model_fields_set:
+            raise ValueError(f"the recipe '{self.recipe}' has thresholds of its own: give it or `thresholds`")
+        recipes = [path.stem for path in _RECIPES.glob("*.csv")]
+        if self.recipe and not self.recipe.endswith(".csv") and self.recipe not in recipes:
+            raise ValueError(f"unknown recipe '{self.recipe}'; give {', '.join(recipes)}, or a CSV file")
+        return self
 
 
 class ParserConfig(_Section):
@@ -449,12 +470,12 @@ class ParsingExperiment(_Section):
     """A table of audio-visual video parsing: datasets x parsers x seeds."""
 
     title: str = ""
-    datasets: list[Key]
+    datasets: Annotated[list[Key], Field(min_length=1), AfterValidator(_distinct)]
     features: Key = Field(description="a feature set; a parser may name its own")
     pseudo_labels: Key | None = None
-    parsers: list[Key]
+    parsers: Annotated[list[Key], Field(min_length=1), AfterValidator(_distinct)]
     hyper: dict[str, Any] = Field(default_factory=dict, description="overrides for all parsers, under their own")
-    seeds: list[int] = [0]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_distinct)] = [0]
     split: Split = "test"
     reference: Key | None = Field(None, description="the parser whose scores gains are over; none: the first")
 
@@ -588,6 +609,9 @@ class Config(_Section):
             self._listens_and_looks(f"feature_sets.{name}", chosen.audio, chosen.visual, chosen.motion)
         for name, labels in self.pseudo_labels.items():
             self._listens_and_looks(f"pseudo_labels.{name}", labels.audio, labels.visual)
+            for side in (labels.audio, labels.visual):
+                if "class_vectors" not in plugins.definitions("extractors", self.features[side].plugin):
+                    raise ValueError(f"pseudo_labels.{name}: features '{side}' know no classes: they cannot label")
         for name, variant in self.parsers.items():
             if variant.features:
                 _known("feature set", variant.features, self.feature_sets, f"parsers.{name}")

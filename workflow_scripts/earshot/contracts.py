@@ -16,6 +16,8 @@ from earshot.files import atomic_path
 
 VERSION = "4"  # raised when the meaning of a column changes
 DIVERGED = "diverged"  # the stop reason of a clip on which a method lost its footing
+MADE_UP, UNTRAINED = " (made up)", " (random weights)"  # end what results say of features that show nothing
+NO_RESULTS = (MADE_UP, UNTRAINED)
 RANDOM_WEIGHTS = "-random-weights"  # ends a backbone's name in results of untrained weights; no name in a config can hold it
 
 

@@ -39,7 +39,13 @@ def _entry(entry: str) -> list[tuple[str, str]]:
     symbols = _Module.read(module).symbols
     if name and name not in symbols:
         raise ValueError(f"no definition '{name}' in module '{module}'; there are: {', '.join(sorted(symbols))}")
-    return [(module, name)] if name else [(module, symbol) for symbol in (*symbols, _LOOSE)]
+    return [(module, name)] if name else [*((module, symbol) for symbol in (*symbols, _LOOSE)), *_passed_on(module)]
+
+
+def _passed_on(module: str) -> list[tuple[str, str]]:
+    """What a whole module imports by name: a plug-in may be made of that, and refer to nothing of it."""
+    found = (_resolve(module, name) for name, (_, original) in _Module.read(module).imports.items() if original)
+    return [pair for pair in found if pair]
 
 
 class _Module:

@@ -6,7 +6,7 @@ without features are zeros, and the table says why. Pseudo-labels are kept in th
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,12 +66,13 @@ def write(
     kind, whole = np.dtype(dtype), (len(clip_ids), *shape)
     with atomic_path(out_array) as temporary:
         with temporary.open("wb") as file:
-            problems = _write_rows(file, made, whole, kind)
+            problems, digest = _write_rows(file, made, whole, kind)
         if len(problems) != len(clip_ids):
             raise ContractError(f"{out_array}: features of {len(problems)} clips for a table of {len(clip_ids)}")
         if all(problems):
             raise SetupError(f"{nothing}; of the first clip, '{clip_ids[0]}': {problems[0]}")
-        described = {"shape": list(whole), "dtype": kind.name, "probe": _probe(np.load(temporary, mmap_mode="r"))}
+        described = {"shape": list(whole), "dtype": kind.name, "digest": digest}
+        described["probe"] = _probe(np.load(temporary, mmap_mode="r"))
     rows = [
         {"clip_id": clip_id, "available": not problem, "problem": problem}
         for clip_id, problem in zip(clip_ids, problems, strict=True)
@@ -79,16 +80,21 @@ def write(
     contracts.write(rows, contracts.FEATURES, out_index, {**facts, **described})
 
 
-def _write_rows(file: BinaryIO, made: Iterable[Made], whole: tuple[int, ...], kind: np.dtype) -> list[str]:
-    """Write an array file row by row; returns what is wrong with each. Not through a map, which dies where a disk is full."""
+def _write_rows(file: BinaryIO, made: Iterable[Made], whole: tuple[int, ...], kind: np.dtype) -> tuple[list[str], str]:
+    """Write an array file row by row; returns what is wrong with each, and a digest of all.
+
+    Not through a map, which dies where a disk is full.
+    """
     header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": whole}
     np.lib.format.write_array_header_1_0(file, header)
     empty = bytes(kind.itemsize * int(np.prod(whole[1:])))
-    problems = []
+    problems, digest = [], blake2b(digest_size=16)
     for row in made:
         problems.append(_problem(row, whole[1:]))
-        file.write(empty if problems[-1] else np.ascontiguousarray(row, kind).tobytes())
-    return problems
+        raw = empty if problems[-1] else np.ascontiguousarray(row, kind).tobytes()
+        digest.update(raw)
+        file.write(raw)
+    return problems, digest.hexdigest()
 
 
 def _problem(row: Made, shape: tuple[int, ...]) -> str:

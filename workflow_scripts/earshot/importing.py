@@ -43,7 +43,7 @@ def import_weights(
     if head_rows(published) is None:
         state = _with_text(published, module, chosen, about, [row["prompt"] for row in rows])
     else:
-        places, listed = _places(space, names, about["origin"])
+        places, listed = classes_in(space, names, about["origin"])
         state = _with_classes(published, module, chosen, about["origin"], places, len(listed))
         facts["checkpoint_label_space"] = label_spaces.identity(listed)
     weights.save(out, state, {**facts, "origin": "imported", "checkpoint": checkpoint_facts(about)})
@@ -111,7 +111,7 @@ def _with_classes(
     return {name: tensor[places] if name.startswith(_HEAD) else tensor for name, tensor in state.items()}
 
 
-def _places(space: str, names: Sequence[str], origin: str) -> tuple[list[int], Sequence[str]]:
+def classes_in(space: str, names: Sequence[str], origin: str) -> tuple[list[int], Sequence[str]]:
     """The row of each class in the checkpoint's label space, and the names in that."""
     if not space:
         raise WeightsError(

@@ -13,6 +13,8 @@ from earshot.errors import MediaError
 from earshot.files import sha256_of_file
 from earshot.workers import over_items
 
+_LONGEST = 2_000  # characters of a remark in the facts of a table
+
 
 def index_dataset(
     name: str, plugin: str, root: str, options: dict[str, Any], workers: int, clips: str, classes: str, events: str
@@ -21,7 +23,9 @@ def index_dataset(
     module = plugins.load("datasets", plugin)
     listed = module.index(Path(root), overrides(module.Options, options, f"datasets.{name}.options"))
     rows = probe_all(listed, Path(root), plugin, workers)
-    facts = {"dataset": name, "plugin": plugin, "protocol": module.SPEC.protocol, "remarks": list(listed.remarks)}
+    print(*listed.remarks, sep="\n")
+    remarks = [remark if len(remark) <= _LONGEST else f"{remark[:_LONGEST]}… (all: in the log)" for remark in listed.remarks]
+    facts = {"dataset": name, "plugin": plugin, "protocol": module.SPEC.protocol, "remarks": remarks}
     contracts.write(rows, contracts.CLIPS, clips, facts)
     class_ids = {label: number for number, label in enumerate(listed.classes)}
     named = [{"class_id": i, "name": n, "prompt": readable(n)} for n, i in class_ids.items()]

@@ -71,7 +71,10 @@ class Layout:
     def dataset_listing(self, wildcards: Any) -> str:
         """A fingerprint of a user's folder, so that a video that comes, goes or changes is noticed."""
         spec = self.dataset(wildcards)
-        return listing(spec.root) if spec.root and not spec.made_by else ""
+        if not spec.root or spec.made_by:
+            return ""
+        shared = Path(spec.root).resolve() == Path(self.data, wildcards.dataset).resolve()
+        return listing(spec.root, f"datasets.{wildcards.dataset}", shared)
 
     def splits_to_corrupt(self, wildcards: Any) -> list[str]:
         """Which splits of a dataset are needed under a corruption."""

@@ -105,7 +105,8 @@ def collect(paths: Paths, about: Parsing, experiment: str) -> ParsingData:
         data=[
             parsed_grid(paths.parses, about),
             report.datasets_grid(listed, about, known),
-            report.problems_grid(listed, about, known),
+            *_videos_grids(listed, about, known),
+            *remarks_grids(paths.clips),
         ],
         environment=report.environment_rows(paths.environment),
         files=list(paths.files.items()),
@@ -115,6 +116,20 @@ def collect(paths: Paths, about: Parsing, experiment: str) -> ParsingData:
 def render(data: ParsingData) -> str:
     """Fill the template; returns HTML."""
     return report.environment().get_template("parsing.html.j2").render(data=data)
+
+
+def _videos_grids(listed: report.Paths, about: Parsing, known: Sequence[str]) -> list[Grid]:
+    """What is wrong with videos; where there are none at all, features came from files, and videos are not missed."""
+    if any(row["available"] for path in listed.clips for row in contracts.read(path, contracts.CLIPS)):
+        return [report.problems_grid(listed, about, known)]
+    return [Grid("Videos", ("videos", "at hand"), [("all", "0")], "Features were read from files, and no video is missed.")]
+
+
+def remarks_grids(clips: Sequence[str]) -> list[Grid]:
+    """What was odd about the lists of the datasets."""
+    told = [(facts.get("dataset", ""), facts.get("remarks", ())) for facts in map(contracts.facts_of, clips)]
+    rows = [(str(dataset), str(remark)) for dataset, remarks in told for remark in remarks]
+    return [Grid("Odd rows in the lists", ("dataset", "what, how many, and which"), rows)] if rows else []
 
 
 def _figures(index: Mapping[str, Any], folder: Path) -> dict[str, list[dict[str, Any]]]:

@@ -93,6 +93,8 @@ def score(
     parsers = {name: _Parser([run for run in runs if run.facts["parser"] == name]) for name in _names(runs)}
     if reference and reference not in parsers:
         raise ValueError(f"reference '{reference}' is none of the parsers that were scored: {', '.join(parsers)}")
+    if reference and parsers[reference].shown["leak"]:
+        raise ValueError(f"reference '{reference}' was shown labels of the clips: gains over it would mean nothing")
     ever = np.any([run.scored for run in runs], axis=0)  # clips that nobody could parse carry no information
     bootstrap = Bootstrap(int(ever.sum()))
     rows = [row for parser in parsers.values() for row in _score_rows(parser, bootstrap, ever)]

@@ -4,10 +4,9 @@ A parser that was shown labels of the test clips is marked and never counts as b
 """
 
 import math
-import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,16 +48,18 @@ _LEAK_SAID = (
 class Parsing(About):
     """What every caption says; `methods` are the parsers in the order of tables, and gains are over `reference`.
 
-    A parser's notes: `plugin`, `hyper` (what the config overrides), `features` and `summary`.
+    A parser's notes: `plugin`, `published` (its name in papers), `hyper` (what the config overrides), `features` and `summary`.
+    `plugins` are those that read the datasets.
     """
 
     reference: str = ""
+    plugins: Mapping[str, str] = field(default_factory=dict)
 
 
 def about(params: Any) -> Parsing:
-    """From a job's params: `title`, `split`, `seeds`, `reference`, and `parsers`, dicts of a `variant` and its notes."""
+    """From a job's params, which are called as here; `parsers` are dicts of a `variant` and its notes."""
     parsers = {given["variant"]: {k: v for k, v in given.items() if k != "variant"} for given in params.parsers}
-    return Parsing(params.title, {}, params.split, params.seeds, parsers, params.reference)
+    return Parsing(params.title, {}, params.split, params.seeds, parsers, params.reference, params.plugins)
 
 
 def write(
@@ -120,10 +121,16 @@ def leaky(metrics: Iterable[Row], dataset: str) -> set[str]:
     return {row["parser"] for row in metrics if row["dataset"] == dataset and row["leak"]}
 
 
+def unproven(metrics: Iterable[Row], dataset: str) -> set[str]:
+    """The parsers whose numbers are no result: those that leak, or whose features are made up or of an untrained model."""
+    made_up = {row["parser"] for row in metrics if row["dataset"] == dataset and row["features"].endswith(contracts.NO_RESULTS)}
+    return made_up | leaky(metrics, dataset)
+
+
 def champion(metrics: Sequence[Row], about: Parsing, dataset: str) -> str:
-    """The parser that the headline is about: LINK or, where none is called so, the last one; never one that leaks."""
-    leaks = leaky(metrics, dataset)
-    names = [name for name in about.order(overall(metrics, MAIN, dataset)) if name not in leaks and name != about.reference]
+    """The parser that the headline is about: LINK or, where none is called so, the last one; never one that is unproven."""
+    others = unproven(metrics, dataset) | {about.reference}
+    names = [name for name in about.order(overall(metrics, MAIN, dataset)) if name not in others]
     return _MODULE if _MODULE in names else names[-1] if names else ""
 
 
@@ -135,15 +142,16 @@ def score_table(metrics: Sequence[Row], about: Parsing, dataset: str) -> Table |
         return None
     leaks, seen = leaky(metrics, dataset), {row["parser"]: row["features"] for row in columns[MAIN].values()}
     body = [(_marked(n, leaks), seen[n], *(interval(columns[metric].get(n)) for metric in METRICS)) for n in names]
-    best, second = set(), set()
+    best, second, beyond = set(), set(), unproven(metrics, dataset)
     for place, rows in enumerate(columns.values(), start=2):
-        first, next_ = _leading({n: rows[p]["value"] for n, p in enumerate(names) if p in rows and p not in leaks})
+        first, next_ = _leading({n: rows[p]["value"] for n, p in enumerate(names) if p in rows and p not in beyond})
         best |= {(n, place) for n in first}
         second |= {(n, place) for n in next_}
     caption = (
         "F-scores in percent at the level of segments (seg) and of events (evt), means over videos and then over seeds, with "
         "95 % bootstrap intervals over videos. Type@AV is the mean of A, V and AV; Event@AV counts audio and visual events "
-        f"together. {setting(columns[MAIN].values(), about)}{_leak_note(leaks)}{_unscored(columns[MAIN], about)}"
+        f"together. {setting(columns[MAIN].values(), about)}{_leak_note(leaks)}{_made_up_note(beyond - leaks)}"
+        f"{_unscored(columns[MAIN], about)}"
     )
     header = ("parser", "features", *map(short, METRICS))
     return Table(f"scores-{dataset}", f"F-scores: {dataset}", caption, header, tuple(body), frozenset(best), frozenset(second))
@@ -155,6 +163,11 @@ def _marked(parser: str, leaks: Iterable[str]) -> str:
 
 def _leak_note(leaks: Iterable[str]) -> str:
     return _LEAK_SAID if leaks else ""
+
+
+def _made_up_note(parsers: Iterable[str]) -> str:
+    told = ", ".join(sorted(parsers))
+    return f" {told}: features that are made up or of an untrained model, so no result." if told else ""
 
 
 def _leading(values: Mapping[int, float]) -> tuple[set[int], set[int]]:
@@ -387,16 +400,16 @@ def _drift_note(runs: Sequence[Run]) -> str:
 
 def published_table(metrics: Sequence[Row], about: Parsing, dataset: str) -> Table | None:
     """Published scores on LLP: those of our parsers beside ours, with the difference, then the others; test split only."""
-    if dataset != _LLP or about.split != "test":
+    if about.plugins.get(dataset) != _LLP or about.split != "test":
         return None
     printed = _printed_rows()
-    leaks = leaky(metrics, dataset)
-    parsers = [name for name in about.order(overall(metrics, MAIN, dataset)) if name not in leaks]
+    beyond = unproven(metrics, dataset)
+    parsers = [name for name in about.order(overall(metrics, MAIN, dataset)) if name not in beyond]
     body: list[tuple[str, ...]] = []
     for name in parsers:
-        beside = [row for row in printed if is_called(name, row.method)]
+        beside = [row for row in printed if is_called(name, about, row.method)]
         body += _beside(metrics, dataset, name, beside) if beside else []
-    body += [row.cells() for row in printed if not any(is_called(name, row.method) for name in parsers)]
+    body += [row.cells() for row in printed if not any(is_called(name, about, row.method) for name in parsers)]
     caption = (
         "Published F-scores in percent on the test split of LLP, and ours beside those of the same name. Features, the version "
         "of the audio annotations and the choice of the epoch differ, so a difference is a question and no verdict. "
@@ -406,10 +419,11 @@ def published_table(metrics: Sequence[Row], about: Parsing, dataset: str) -> Tab
     return Table(f"published-{dataset}", f"Beside published numbers: {dataset}", caption, header, tuple(body))
 
 
-def is_called(parser: str, published: str) -> bool:
-    """Whether a parser of the config bears a published name: `valor_plus_plus` is VALOR++."""
-    ours, theirs = (re.sub(r"\+|_?plus", "p", name.lower()) for name in (parser, published))
-    return re.sub("[^a-z0-9]", "", ours) == re.sub("[^a-z0-9]", "", theirs)
+def is_called(parser: str, about: Parsing, published: str) -> bool:
+    """Whether a parser is the one of a published name: a variant of that plug-in of which no module is switched off."""
+    note = about.methods.get(parser, {})
+    groups = [group for group in note.get("hyper", {}).values() if isinstance(group, Mapping)]
+    return note.get("published") == published and all(group.get("enabled", True) for group in groups)
 
 
 class _Printed(NamedTuple):

@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from earshot import contracts, feature_store, parsing_data, plugins, weights
 from earshot.config import overrides
 from earshot.files import fingerprint, sha256_of_file
-from earshot.importing import checkpoint_facts, read_published
+from earshot.importing import checkpoint_facts, classes_in, read_published
 from earshot.label_spaces import identity
 from earshot.metrics import parsing_f_score
 from earshot.parsers import Batch, Output, Shape
+from earshot.parsers._hybrid import CLASS_LAYERS
 from earshot.parsing_data import Sources, Split
 from earshot.pseudo_labels import load_vectors
 from earshot.randomness import seed_of
@@ -78,6 +79,11 @@ class Built:
         """Where the pseudo-labels come from that it is shown in evaluation; empty: it looks at none."""
         return str(self.module.shown(self.hyper)) if hasattr(self.module, "shown") else ""
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether a clip without pseudo-labels cannot be evaluated."""
+        return self.looks in ("ungated", "gated_oracle")
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Half precision on CUDA, if the settings allow it."""
         kind = self.device.split(":")[0]
@@ -97,7 +103,8 @@ def train(inputs: Inputs, best_out: str, last_out: str, metrics_out: str) -> Non
     """Train a parser on the training split; write its best and last weights, and losses and scores by epoch."""
     weights.use_threads(inputs.runtime["training_threads"])
     built = build(inputs)
-    training, held = parsing_data.load(inputs.sources, "train"), _held_out(inputs.sources, built.hyper)
+    training, held = parsing_data.load(inputs.sources, "train"), _held_out(inputs.sources, built)
+    _refuse_masked(built, held or training)
     _tell_missing("train", training)
     _tell_missing("val", held)
     resume = Resume(Path(best_out).with_suffix(".resume.pt"), _key(inputs, built))
@@ -110,13 +117,25 @@ def train(inputs: Inputs, best_out: str, last_out: str, metrics_out: str) -> Non
     resume.forget()
 
 
-def import_weights(inputs: Inputs, manifest: str, best_out: str) -> None:
-    """Write a parser's weights from a published checkpoint; raises WeightsError if they are not of this parser."""
-    about, state = read_published(manifest)
+def import_weights(inputs: Inputs, manifest: str, space: str, best_out: str) -> None:
+    """Write a parser's weights from a published checkpoint, whose classes are those of the label space `space`.
+
+    Raises WeightsError if they are not of this parser, or nothing says in which order their classes are.
+    """
+    about, published = read_published(manifest)
+    names = [row["name"] for row in contracts.read(inputs.sources.classes, contracts.CLASSES)]
+    places, listed = classes_in(space, names, about["origin"])
     built = build(inputs)
+    state = {key: _of_classes(key, tensor, places, len(listed)) for key, tensor in published.items()}
     built.model.load_state_dict({**built.model.state_dict(), **built.module.import_weights(state, built.model)})
     facts = {**_facts(inputs, built, None), "checkpoint": checkpoint_facts(about), "epoch": 0}
     weights.save(best_out, built.model.state_dict(), facts)
+
+
+def _of_classes(key: str, tensor: Tensor, places: list[int], listed: int) -> Tensor:
+    """The rows of a layer of classes at these places of the checkpoint's `listed` ones; other tensors as they are."""
+    layer = key.removeprefix("module.").rpartition(".")[0]
+    return tensor[places] if layer in CLASS_LAYERS and len(tensor) == listed else tensor
 
 
 def parse(inputs: Inputs, weights_path: str, split: str, out: str, facts: Mapping[str, Any]) -> None:
@@ -124,7 +143,8 @@ def parse(inputs: Inputs, weights_path: str, split: str, out: str, facts: Mappin
     weights.use_threads(inputs.runtime["torch_threads"])
     built = build(inputs)
     built.model.load_state_dict(load_file(weights_path))
-    clips = parsing_data.load(inputs.sources, split)
+    _refuse_chosen_by(built, split)
+    clips = parsing_data.load(inputs.sources, split, built.needs_labels)
     _tell_missing(split, clips)
     scores = said(built, clips)
     rows = {clip: _row(clip, video, segments) for clip, video, segments in zip(clips.clip_ids, *scores, strict=True)}
@@ -133,7 +153,17 @@ def parse(inputs: Inputs, weights_path: str, split: str, out: str, facts: Mappin
     trained = weights.facts_of(weights_path)
     whose = {"plugin": inputs.plugin, "seed": inputs.seed, "split": split, "leak": built.looks == "gated_oracle"}
     about = {"hyper": _knobs(built), "epoch": trained["epoch"], "shown": built.looks}
-    contracts.write([rows[clip] for clip in listed], contracts.PARSES, out, {**whose, **about, **facts})
+    seen = {"features": f"{facts.get('features', '')}{_doubt(inputs.sources)}"}
+    contracts.write([rows[clip] for clip in listed], contracts.PARSES, out, {**whose, **about, **facts, **seen})
+
+
+def _doubt(sources: Sources) -> str:
+    """What makes results on these features none: that they are made up, or of a model that was never trained."""
+    facts = [feature_store.read(path).facts for path in sources.features.values()]
+    if any(told.get("origin") == "synthetic" for told in facts):
+        return contracts.MADE_UP
+    untrained = any(told.get("weights", {}).get("origin") == "random" for told in facts)
+    return contracts.UNTRAINED if untrained else ""
 
 
 def _row(
@@ -165,16 +195,27 @@ def _shape(inputs: Inputs) -> Shape:
     return Shape(sizes["audio"], sizes["visual"], sizes.get("motion", 0), classes, texts)
 
 
-def _held_out(sources: Sources, hyper: Any) -> Split | None:
+def _held_out(sources: Sources, built: Built) -> Split | None:
     """The validation split; None where there is none and the settings do not need one."""
     splits = {row["split"] for row in contracts.read(sources.clips, contracts.CLIPS)}
-    held = parsing_data.load(sources, "val") if "val" in splits else None
-    if hyper.train.keep == "best" and (held is None or not held.dense):
+    held = parsing_data.load(sources, "val", built.needs_labels) if "val" in splits else None
+    if built.hyper.train.keep == "best" and (held is None or not held.dense):
         lacks = "no validation split" if held is None else "no event in the validation split"
         raise ValueError(
             f"{sources.clips}: `train: {{keep: best}}` chooses by dense truth, and there is {lacks}; set `keep: last`"
         )
     return held if held is not None and held.dense else None
+
+
+def _refuse_masked(built: Built, clips: Split) -> None:
+    """Raise SetupError before anything is trained, if what the parser would look at in evaluation is masked by weak labels."""
+    if built.looks == "ungated":
+        clips.ungated(np.arange(1))
+
+
+def _refuse_chosen_by(built: Built, split: str) -> None:
+    if split == "val" and built.hyper.train.keep == "best":
+        raise ValueError("the epoch was chosen by the validation split: score another one, or set `train: {keep: last}`")
 
 
 def _tell_missing(split: str, part: Split | None) -> None:
@@ -293,8 +334,9 @@ class _Trainer:
         means = _Means()
         for batch in self._batches(epoch):
             means.add(self._step(batch), len(batch.weak))
-        if not math.isfinite(means.of("loss")):
-            raise ValueError(f"training diverged in epoch {epoch}: the loss is {means.of('loss')}; lower `lr`, {rate:g} there")
+        finite = all(bool(parameter.isfinite().all()) for parameter in self.built.model.parameters())
+        if not (finite and math.isfinite(means.of("loss"))):
+            raise ValueError(f"training diverged in epoch {epoch}: its loss is {means.of('loss')}; lower `lr`, {rate:g} there")
         self.metrics += [_metric(epoch, "train", name, value, unit) for name, value, unit in means.all()]
         self.metrics.append(_metric(epoch, "train", "lr", rate, ""))
         print(f"epoch {epoch}: loss {means.of('loss'):.4f}")
@@ -315,9 +357,10 @@ class _Trainer:
         loss.backward()
         largest = self.built.hyper.optim.clip or math.inf
         norm = nn.utils.clip_grad_norm_(self.built.model.parameters(), largest)
-        self.optimizer.step()
         terms = {f"loss_{name}": term.detach() for name, term in found.terms.items()}
-        return {"loss": loss.detach(), **terms, **found.told, "gradient_norm": norm.detach()}
+        told = {name: value.detach().clone() for name, value in found.told.items()}  # the optimiser changes parameters in place
+        self.optimizer.step()
+        return {"loss": loss.detach(), **terms, **told, "gradient_norm": norm.detach()}
 
     def _save(self, epoch: int) -> None:
         best = {"value": self.best.value, "epoch": self.best.epoch, "state": self.best.state}

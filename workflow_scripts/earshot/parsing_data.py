@@ -88,13 +88,16 @@ class Split:
         return torch.from_numpy(pseudo_labels.ungated(self.labels.take(picks))).float().transpose(1, 2)
 
 
-def load(sources: Sources, split: str) -> Split:
-    """The clips of a split, in the order of the dataset's table; raises ValueError where there is none, or none is usable."""
+def load(sources: Sources, split: str, labelled: bool = True) -> Split:
+    """The clips of a split, in the order of the dataset's table; without pseudo-labels, if they do not count.
+
+    Raises ValueError where there is no clip, or none that can be used.
+    """
     listed = [row["clip_id"] for row in contracts.read(sources.clips, contracts.CLIPS) if row["split"] == split]
     if not listed:
         raise ValueError(f"{sources.clips}: no clip is in the split '{split}'")
     stores = {name: feature_store.read(path) for name, path in sources.features.items() if path}
-    if sources.labels:
+    if sources.labels and labelled:
         stores["labels"] = feature_store.read(sources.labels)
     missing = _missing(listed, stores)
     usable = [clip for clip in listed if clip not in missing]
@@ -103,6 +106,8 @@ def load(sources: Sources, split: str) -> Split:
         raise ValueError(f"{sources.clips}: none of {len(listed)} clips of '{split}' can be used; e.g. {first[0]}: {first[1]}")
     chosen = {name: Chosen(store.array, store.rows_of(usable)) for name, store in stores.items()}
     weak, truth = _labels(sources, usable)
+    if not weak.any():
+        raise ValueError(f"{sources.events}: no clip of '{split}' has a weak label: this is no parsing set")
     return Split(usable, {n: c for n, c in chosen.items() if n != "labels"}, weak, truth, chosen.get("labels"), missing)
 
 

@@ -50,7 +50,25 @@ class ParsingLayout(Layout):
     def feature_listing(self, wildcards: Any) -> str:
         """A fingerprint of a folder of published features, so that a file that comes, goes or changes is noticed."""
         given = self.feature(wildcards)
-        return listing(f"{given.root}/{plugins.describe('extractors', given.plugin)['files']}")
+        folder = plugins.describe("extractors", given.plugin)["files"]
+        return listing(f"{given.root}/{folder}", f"features.{wildcards.features}")
+
+    def extractor_code(self, entry: str) -> Callable[[Any], str]:
+        """A params function: digest of an entry, of the wildcard's extractor and of the model that it works with."""
+
+        def digest(wildcards: Any) -> str:
+            return digests.of(entry, *self._extractor_code(wildcards.features))
+
+        return digest
+
+    def _extractor_code(self, features: str) -> list[str]:
+        given = self.config.features[features]
+        used = [f"backbones.{name}" for name in plugins.describe("extractors", given.plugin).get("backbones", ())]
+        if given.audio_model:
+            used.append(f"audio_models.{self.config.audio_models[given.audio_model].plugin}")
+        if given.backbone:
+            used.append(f"backbones.{self.config.backbone(given.backbone).plugin}")
+        return [f"extractors.{given.plugin}", *used]
 
     def feature_batch(self, wildcards: Any) -> int:
         """How many clips an extractor takes at once."""
@@ -87,7 +105,16 @@ class ParsingLayout(Layout):
 
     def label_listing(self, wildcards: Any) -> list[str]:
         """Fingerprints of the folders of published pseudo-labels."""
-        return [listing(f"{self.labelling(wildcards).root}/{side}/segment_pseudo_labels") for side in ("CLAP", "CLIP")]
+        root, key = self.labelling(wildcards).root, f"pseudo_labels.{wildcards.labels}"
+        return [listing(f"{root}/{side}/segment_pseudo_labels", key) for side in ("CLAP", "CLIP")]
+
+    def recipe(self, wildcards: Any) -> str:
+        """The name of a recipe of pseudo-labels; empty: names of classes are their captions."""
+        return self.labelling(wildcards).recipe
+
+    def extraction_runtime(self, wildcards: Any) -> dict[str, Any]:
+        """What of the runtime decides the last bits of features."""
+        return {name: self.runtime[name] for name in ("device", "torch_threads")}
 
     def label_rule(self, wildcards: Any) -> dict[str, Any]:
         """When a class counts as there."""
@@ -130,7 +157,7 @@ class ParsingLayout(Layout):
 
     def labeller_code(self, wildcards: Any) -> str:
         """Digest of the code that makes class vectors."""
-        return digests.of("pseudo_labels:embed", f"extractors.{self.labeller(wildcards)['plugin']}")
+        return digests.of("pseudo_labels:embed", *self._extractor_code(getattr(self.labelling(wildcards), wildcards.side)))
 
     # parsers
 
@@ -187,6 +214,15 @@ class ParsingLayout(Layout):
         """What says where the published weights of a parser are."""
         return f"{self.data}/checkpoints/{self.config.parser(wildcards.parser).checkpoint}.json"
 
+    def parser_space(self, wildcards: Any) -> str:
+        """The label space of the published weights of a parser."""
+        return self.config.checkpoints[self.config.parser(wildcards.parser).checkpoint or ""].classes
+
+    def parser_space_file(self, wildcards: Any) -> str | list[str]:
+        """The file of that label space, if it is the user's."""
+        space = self.parser_space(wildcards)
+        return space if space.endswith(".csv") else []
+
     def parses(self, wildcards: Any) -> list[str]:
         """What every parser of the wildcard's experiment says; one whose weights are imported, once."""
         return [f"{self.results}/parses/{wildcards.parsing}/{place}.parquet" for place, _ in self._runs(wildcards)]
@@ -233,6 +269,10 @@ class ParsingLayout(Layout):
             hyper = _in_order(self.config.parser_hyper(name, variant))
             made.append({"variant": variant, "hyper": hyper, "features": self._feature_set_name(name, variant), **about})
         return made
+
+    def parsing_plugins(self, wildcards: Any) -> dict[str, str]:
+        """The plug-ins that read the datasets of the wildcard's parsing experiment."""
+        return {name: self.config.datasets[name].plugin for name in self.parsing(wildcards).datasets}
 
     def parsing_roots(self, wildcards: Any) -> dict[str, str]:
         """Folders of the videos of the wildcard's parsing experiment."""

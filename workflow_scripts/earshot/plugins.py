@@ -14,8 +14,8 @@ from typing import Any
 _TRAITS = {
     "methods": ("PREDICTS", "NEEDS", "BATCHED", "TWO_PASS"),
     "audio_models": ("RATE_HZ", "OTHER_RATES_HZ"),
-    "extractors": ("MODALITY", "FILES", "WEIGHTS"),
-    "parsers": ("PSEUDO_LABELS",),
+    "extractors": ("MODALITY", "FILES", "WEIGHTS", "BACKBONES"),
+    "parsers": ("PSEUDO_LABELS", "PUBLISHED"),
 }  # literals in their files
 KINDS = ("datasets", "corruptions", "backbones", "audio_models", "mappers", "methods", "extractors", "parsers")
 _PACKAGE = Path(__file__).parent

@@ -52,7 +52,8 @@ def compute_in(model: Any, precision: str, device: str) -> None:
 
 def save(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write tensors and facts as safetensors, atomically."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # a parameter that two layers share is written twice: the format knows no shared memory
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(plain, temporary, metadata={"earshot": json.dumps(facts, sort_keys=True, ensure_ascii=False)})
 

@@ -7,8 +7,10 @@ seconds of the source, some with fractions. Irregular rows are counted and named
 Source: Tian et al., "Unified Multisensory Perception: Weakly-Supervised Audio-Visual Video Parsing", ECCV 2020.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -28,6 +30,9 @@ class Options(BaseModel, extra="forbid"):
 
     videos: str = Field("videos", description="folder of the videos, relative to the root; it may be absent")
     suffix: str = Field(".mp4", pattern=r"^\.\w+$")
+    first: dict[Literal["train", "val", "test"], Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict, description="only so many clips of a split, from the top of its list; to try things out"
+    )
     audio_events: Literal["v2024", "v2020"] = Field(
         "v2024", description="v2020: AVVP_eval_audio.pre2024.csv, which numbers published before April 2024 were computed with"
     )
@@ -47,4 +52,12 @@ def index(root: Path, options: Options) -> Index:
     for split, name in weak.items():
         if not any(clip.split == split for clip in listed.clips):
             raise DatasetError(f"{root / name}: the list is empty; fetch it again")
-    return listed
+    return _shortened(listed, options.first) if options.first else listed
+
+
+def _shortened(listed: Index, first: Mapping[Any, int]) -> Index:
+    """The first clips of each split, and their events."""
+    splits = {split: [clip for clip in listed.clips if clip.split == split] for split in _llp_lists.SPLITS}
+    clips = tuple(clip for split, some in splits.items() for clip in some[: first.get(split)])
+    kept = {clip.video for clip in clips}
+    return replace(listed, clips=clips, events=tuple(event for event in listed.events if event.video in kept))

@@ -4,6 +4,7 @@
 * `FILES`, a literal: the folder of its published files below their root; empty: none are published;
 * `WEIGHTS`, a literal: what it makes features of videos with: `checkpoint`, the manifest that `fetch_checkpoint` writes;
   `tagger` or `backbone`, weights that the workflow wrote; empty: it reads files only;
+* perhaps `BACKBONES`, a literal: backbones that it works with, whose code is its own as well;
 * `Options`, a pydantic model of what may vary;
 * `spec(options) -> Extractor`: what its features are;
 

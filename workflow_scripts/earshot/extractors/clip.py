@@ -27,6 +27,7 @@ from earshot.parsers import SEGMENTS
 MODALITY = "visual"
 FILES = "CLIP/features"
 WEIGHTS = "checkpoint"
+BACKBONES = ("clip_zero_shot",)
 _PLUGIN = "clip_zero_shot"
 _BACKGROUND = "A photo of a background."  # our words: what PLSIM may read in seconds without a class
 

@@ -23,6 +23,7 @@ from earshot.parsers import SEGMENTS
 MODALITY = "visual"
 FILES = "feats/r2plus1d_18"
 WEIGHTS = "checkpoint"
+BACKBONES = ("r2plus1d_18",)
 _PICKED = 80
 _SIZE = 112
 _DIM = 512

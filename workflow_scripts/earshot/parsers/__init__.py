@@ -4,9 +4,7 @@
 * `build(shape, hyper) -> nn.Module` that maps a `Batch` to an `Output`;
 * `losses(output, batch, model, hyper) -> Losses`;
 * `import_weights(state, model) -> state_dict`, from published key layouts to the keys of `model`, strict;
-
-one that learns from weak labels alone says `PSEUDO_LABELS = False`, a literal; and
-
+* perhaps `PUBLISHED`, a literal: its name in published tables;
 * perhaps `PSEUDO_LABELS = False`, a literal, if it learns from weak labels alone;
 * perhaps `shown(hyper) -> str`, if it also looks at pseudo-labels: where they come from at evaluation; empty: it does not.
 

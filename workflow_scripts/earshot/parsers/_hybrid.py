@@ -20,6 +20,7 @@ from earshot.parsers import AUDIO, VISUAL, Batch, Output, Shape
 from earshot.parsers._knobs import Structure
 
 CLAMP = 1e-7
+CLASS_LAYERS = ("fc_prob", "fc_frame_att", "fc_av_att")  # with a row for each class
 
 
 class Layer(nn.Module):

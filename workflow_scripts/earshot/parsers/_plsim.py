@@ -24,7 +24,7 @@ class Plsim(Section):
     eval_source: Literal["ungated", "predicted", "none", "gated_oracle"] = Field(
         "ungated",
         description="ungated: pseudo-labels by thresholds alone; predicted: the parser's own, of a first pass without them; "
-        "none: a vector of zeros; gated_oracle: masked by the weak labels of the test clips, which is a leak",
+        "none: as if no class were there; gated_oracle: masked by the weak labels of the test clips, which is a leak",
     )
     granularity: Literal["segment", "video"] = Field("segment", description="video: classes of any second, for all seconds")
     aggregate: Literal["mean", "sum", "max"] = Field("mean", description="of the vectors of several classes")

@@ -14,6 +14,7 @@ from earshot.parsers._knobs import Knobs, Optim, Section, Structure, Train
 
 __all__ = ["Hyper", "build", "import_weights", "losses"]
 
+PUBLISHED = "HAN"
 PSEUDO_LABELS = False
 
 

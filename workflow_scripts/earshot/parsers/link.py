@@ -5,9 +5,10 @@ step, times in epochs. Source: arXiv 2412.20872 as summarised in our spec, `avvp
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from earshot.parsers import Batch, Losses, Output, Shape
@@ -20,23 +21,29 @@ from earshot.parsers._valor import ValorKnobs, Weights, adamw, label_losses
 
 __all__ = ["Hyper", "build", "import_weights", "losses", "shown"]
 
-
-class LinkWeights(Weights):
-    """As in the VALOR family, but that S-LOSS brings the losses of the whole clip by modality with it."""
-
-    w_video_a: float | None = Field(None, ge=0, description="none: 1 with S-LOSS, else 0 as in VALOR++")  # type: ignore[assignment]
-    w_video_v: float | None = Field(None, ge=0, description="none: 1 with S-LOSS, else 0 as in VALOR++")  # type: ignore[assignment]
+PUBLISHED = "LINK"
 
 
 class Hyper(ValorKnobs):
-    """Our reading of the published settings: those of VALOR++, and all three modules."""
+    """Our reading of the published settings: those of VALOR++, and all three modules.
+
+    `loss: {w_video_a, w_video_v}` are 1 with S-LOSS, which brings them, and 0 without it, unless they are given.
+    """
 
     structure: Structure = Structure(dim=256, heads=8, ff=1024, layers=4)
     optim: Optim = adamw(3e-4, 3e-6)
-    loss: LinkWeights = LinkWeights()
+    loss: Weights = Weights(w_video_a=1.0, w_video_v=1.0)
     tsam: Tsam = Tsam()
     sloss: Sloss = Sloss()
     plsim: Plsim = Plsim()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_in_valor(cls, given: Any) -> Any:
+        """Without S-LOSS the losses of the whole clip by modality are VALOR++'s, which has none."""
+        if not isinstance(given, Mapping) or given.get("sloss", {}).get("enabled", True):
+            return given
+        return {**given, "loss": {"w_video_a": 0.0, "w_video_v": 0.0, **given.get("loss", {})}}
 
 
 class Link(Parser):
@@ -101,17 +108,11 @@ def shown(hyper: Hyper) -> str:
 def losses(output: Output, batch: Batch, model: nn.Module, hyper: Hyper) -> Losses:
     """The losses of VALOR++ and, weighted by lambda, of the similarity of what is heard and seen."""
     assert isinstance(model, Link)
-    weights = hyper.loss.model_copy(update={name: _side(hyper, name) for name in ("w_video_a", "w_video_v")})
-    terms, told = label_losses(output, batch, weights), dict(model.gates())
+    terms, told = label_losses(output, batch, hyper.loss), dict(model.gates())
     if model.sloss is not None:
         similarity, told["lambda"] = model.sloss(_compared(output, hyper.sloss.features), batch)
         terms["similarity"] = hyper.sloss.weight * similarity
     return Losses(terms, told)
-
-
-def _side(hyper: Hyper, name: str) -> float:
-    given = getattr(hyper.loss, name)
-    return float(hyper.sloss.enabled) if given is None else given
 
 
 def _compared(output: Output, features: str) -> Tensor:

@@ -10,6 +10,8 @@ from earshot.parsers._valor import ValorKnobs, adamw, build, losses
 
 __all__ = ["Hyper", "build", "import_weights", "losses"]
 
+PUBLISHED = "VALOR"
+
 
 class Hyper(ValorKnobs):
     """The published settings of VALOR."""

@@ -10,3 +10,5 @@ from earshot.parsers._valor import build, losses
 from earshot.parsers.valor_plus import Hyper
 
 __all__ = ["Hyper", "build", "import_weights", "losses"]
+
+PUBLISHED = "VALOR++"
