@@ -1,11 +1,13 @@
 """The config: what is wrong is named, with the way out."""
 
+import copy
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from earshot import checks, plugins
+from earshot import checks, config, plugins
 from earshot.config import ConfigError, load
 
 ROOT = Path(__file__).parents[2]
@@ -183,3 +185,75 @@ def test_corrupted_sound_is_made_for_every_split_that_listens(values):
     assert config.splits_to_corrupt("demo", "sound_wind", 2) == ["test", "val"]
     assert config.splits_to_corrupt("demo", "sound_wind", 3) == []
     assert config.splits_to_corrupt("demo", "clean", 0) == ["test"]
+
+
+PARSING = {
+    "datasets": {"mine": {"plugin": "parsing_folder", "root": "x"}},
+    "features": {
+        "heard": {"plugin": "synthetic_audio"}, "seen": {"plugin": "synthetic_visual"},
+        "files": {"plugin": "vggish", "root": "x"},
+    },
+    "feature_sets": {"both": {"audio": "heard", "visual": "seen"}},
+    "pseudo_labels": {"labels": {"audio": "heard", "visual": "seen"}},
+    "parsing": {"p": {"datasets": ["mine"], "features": "both", "pseudo_labels": "labels", "parsers": ["han", "link"]}},
+    "experiments": {}, "targets": ["p"],
+}  # fmt: skip
+
+
+def parsing_with(path, value):
+    values = copy.deepcopy(PARSING)
+    *parts, last = path.split(".")
+    section = values
+    for part in parts:
+        section = section.setdefault(part, {})
+    section[last] = value
+    return values
+
+
+def test_a_parsing_experiment_is_read_with_settings_under_settings():
+    values = parsing_with("parsing.p.hyper", {"train": {"epochs": 3, "batch": 4}})
+    values["parsers"] = {"link": {"plugin": "link", "hyper": {"train": {"epochs": 5}, "plsim": {"enabled": False}}}}
+    loaded = config.load(values)
+    assert loaded.parser_hyper("p", "link") == {"train": {"epochs": 5, "batch": 4}, "plsim": {"enabled": False}}
+    assert loaded.parser_hyper("p", "han") == {"train": {"epochs": 3, "batch": 4}}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("parsing.p.parsers", ["hann"], "unknown parser 'hann'"),
+        ("parsing.p.parsers", [], "at least 1 item"),
+        ("parsing.p.seeds", [0, 0], "0 is there twice"),
+        ("parsing.p.seeds", [-1], "greater than or equal to 0"),
+        ("parsing.p.datasets", [], "at least 1 item"),
+        ("parsing.p.reference", "valor", "unknown parser 'valor'"),
+        ("parsing.p.pseudo_labels", None, "parser 'link' learns from pseudo-labels"),
+        ("parsing.p.features", "nothing", "unknown feature set 'nothing'"),
+        ("feature_sets.both.audio", "seen", "features 'seen' are visual, not audio"),
+        ("feature_sets.both.motion", "heard", "features 'heard' are audio, not visual"),
+        ("features.files.root", "", "extractor 'vggish' takes `root`; given: none"),
+        ("features.heard.checkpoint", "c", "takes neither files nor weights"),
+        ("features.t", {"plugin": "tagger", "audio_model": "nobody"}, "unknown audio model 'nobody'"),
+        ("features.c", {"plugin": "classifier", "backbone": "tanet_small"}, "`backbone` and `trained_on` go together"),
+        ("pseudo_labels.labels.audio", "files", "know no classes: they cannot label"),
+        ("pseudo_labels.labels.recipe", "valour", "unknown recipe 'valour'; give valor"),
+        ("pseudo_labels.labels.thresholds", {"audio": 0.3}, "visual: Field required"),
+        ("pseudo_labels.labels.thresholds", {"audio": float("nan"), "visual": 0}, "finite number"),
+        (
+            "experiments.p",
+            {"datasets": [], "corruptions": [], "backbones": [], "methods": []},
+            "holds that name",
+        ),
+    ],
+)
+def test_a_parsing_experiment_that_cannot_run_is_refused(path, value, told):
+    with pytest.raises(config.ConfigError, match=re.escape(told)):
+        config.load(parsing_with(path, value))
+
+
+def test_labels_that_are_masked_are_refused_before_a_parser_would_look_at_them():
+    values = parsing_with("pseudo_labels.labels.root", "x")
+    with pytest.raises(config.ConfigError, match=r"parsing\.p\.link: .*eval_source: ungated"):
+        checks.check(config.load(values))
+    values["parsers"] = {"link": {"plugin": "link", "hyper": {"plsim": {"eval_source": "predicted"}}}}
+    assert checks.check(config.load(values))

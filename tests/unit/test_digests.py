@@ -75,3 +75,23 @@ def test_editing_a_method_changes_its_own_digest_only(name):
     assert digests.of(f"methods.{name}") != digests.of("methods.source") or name == "source"
     reached = {module for module, _ in digests._Module.read(f"methods.{name}").imports.values()}
     assert all(module.startswith("methods._") for module in reached if module.startswith("methods."))
+
+
+@pytest.mark.parametrize("plugin", plugins.available("parsers"))
+def test_a_parser_that_is_made_of_imports_is_digested_with_them(plugin):
+    for module, name in (("_hybrid", "Layer"), ("_hybrid", "import_weights"), ("_knobs", "Optim")):
+        assert digests._Module.read(f"parsers.{module}").symbols[name]
+        assert (f"parsers.{module}", name) in reached(f"parsers.{plugin}")
+    if plugin != "han":
+        assert ("parsers._valor", "label_losses") in reached(f"parsers.{plugin}")
+
+
+def reached(entry):
+    """What a digest covers."""
+    todo, seen = digests._entry(entry), set()
+    while todo:
+        module, name = todo.pop()
+        if (module, name) not in seen:
+            seen.add((module, name))
+            todo += digests._Module.read(module).definition(name)[1]
+    return seen

@@ -1,12 +1,14 @@
 """What runs differently on CUDA: training in bfloat16, going on from a file, the temporal mix. Skips where there is none."""
 
 import copy
+from dataclasses import replace
 
 import pytest
+import test_parsing
 import torch
 from test_training import FAST, dataset, kill_after, train, values
 
-from earshot import plugins, training
+from earshot import parsing, plugins, training
 from earshot.adaptation import Clip, Context
 from earshot.backbones._tanet import TemporalAdaptiveModule
 
@@ -55,3 +57,20 @@ def test_the_temporal_mix_takes_halves():
     mixed.float().sum().backward()
     assert mixed.dtype == torch.bfloat16 and x.grad.isfinite().all()
     torch.testing.assert_close(mixed.float(), expected, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("amp", [True, False])
+def test_a_parser_trains_goes_on_and_parses_on_cuda(tmp_path, monkeypatch, amp):
+    made = test_parsing.Set(tmp_path)
+    inputs = made.inputs(train={"epochs": 4, "batch": 8, "amp": amp})
+    inputs = replace(inputs, runtime={**test_parsing.RUNTIME, "device": "cuda"})
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    table = test_parsing.train(inputs, tmp_path / "whole")
+    assert all(torch.tensor(values(table, "loss")).isfinite())
+    monkeypatch.setattr(parsing, "_SAVE_EVERY", 0)
+    with monkeypatch.context() as patch, pytest.raises(BaseException, match=""):
+        kill_after(patch, 2)
+        test_parsing.train(inputs, tmp_path / "killed")
+    test_parsing.train(inputs, tmp_path / "killed")
+    assert all(row["available"] for row in test_parsing.parse(inputs, tmp_path / "killed"))

@@ -6,6 +6,7 @@ import pytest
 
 from earshot import contracts, indexing
 from earshot.datasets import DatasetError, folder, parsing_folder, synthetic
+from earshot.folders import listing
 
 
 def index(root, tmp_path, plugin="folder", **options):
@@ -247,3 +248,24 @@ def test_stamps_av_parsing_videos_are_read(shared, tmp_path):
     modalities = [event["modality"] for event in contracts.read(outputs["events"], contracts.EVENTS)]
     assert {name: modalities.count(name) > 50 for name in ("audio", "visual", "weak")} == dict.fromkeys(modalities, True)
     assert modalities.count("weak") >= len(rows)
+
+
+def test_what_the_workflow_writes_beside_a_users_files_is_not_listed(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").write_text("a")
+    (tmp_path / "AVVP_train.csv").write_text("x")
+    before = listing(str(tmp_path), "datasets.mine", shared=True)
+    for name in (
+        "clips.parquet",
+        "features/clip.npy",
+        "features/CLIP/a.npy",
+        "pseudo_labels/x.npy",
+        "audio/16000/a.wav",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("made")
+    assert listing(str(tmp_path), "datasets.mine", shared=True) == before != listing(str(tmp_path), "datasets.mine")
+    (tmp_path / "videos" / "b.mp4").write_text("b")
+    assert listing(str(tmp_path), "datasets.mine", shared=True) != before
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*`root` in `features\.vggish`"):
+        listing(str(tmp_path / "nowhere"), "features.vggish")

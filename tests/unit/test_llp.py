@@ -155,3 +155,10 @@ def test_a_class_that_llp_does_not_have_is_refused(tmp_path):
 def test_options_that_mean_nothing_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         llp.Options(**options)
+
+
+def test_the_first_clips_of_each_split(shared):
+    listed = llp.index(shared / "data" / "llp", llp.Options(first={"train": 30, "test": 5}))
+    splits = [clip.split for clip in listed.clips]
+    assert (splits.count("train"), splits.count("val"), splits.count("test")) == (30, 649, 5)
+    assert {event.video for event in listed.events} <= {clip.video for clip in listed.clips}

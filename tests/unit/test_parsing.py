@@ -310,6 +310,13 @@ def test_clips_without_features_are_left_out_and_counted(tmp_path, capsys):
     assert rows["videos/test_04"]["problem"] == "audio: no file; visual: no file" and rows["videos/test_04"]["video_prob"] == []
 
 
+def test_a_set_without_weak_labels_is_no_parsing_set(tmp_path):
+    other = Set(tmp_path)
+    contracts.write([], contracts.EVENTS, other.path("events"), {})
+    with pytest.raises(ValueError, match="no training clip has a weak label"):
+        train(other.inputs("han"), tmp_path / "out")
+
+
 def test_a_split_that_is_empty_or_without_features_is_said_to_be(made, tmp_path):
     with pytest.raises(ValueError, match="no clip is in the split 'nowhere'"):
         parsing_data.load(made.sources, "nowhere")
@@ -328,9 +335,54 @@ def test_scores_that_are_not_finite_are_missing(made, tmp_path):
     assert not any(row["available"] for row in rows) and {row["problem"] for row in rows} == {"scores that are not finite"}
 
 
-def test_a_training_that_diverges_says_so(made, tmp_path):
+@pytest.mark.parametrize("train_", [{"epochs": 4, "batch": 8}, {"epochs": 1, "batch": 24, "keep": "last"}])
+def test_a_training_that_diverges_says_so(made, tmp_path, train_):
     with pytest.raises(ValueError, match=r"diverged in epoch \d+: .*lower `lr`"):
-        train(made.inputs("han", optim={"lr": 1e30}), tmp_path)
+        train(made.inputs("han", optim={"lr": 1e30}, train=train_), tmp_path)
+
+
+def test_the_split_that_chose_the_epoch_is_not_scored(made, tmp_path):
+    train(made.inputs("han"), tmp_path)
+    with pytest.raises(ValueError, match="chosen by the validation split"):
+        parse(made.inputs("han"), tmp_path, split="val")
+    last = made.inputs("han", train={"epochs": 4, "batch": 8, "keep": "last"})
+    assert len(parse(last, tmp_path, split="val")) == SPLITS["val"]
+
+
+def test_what_learns_from_pseudo_labels_is_evaluated_without_them(tmp_path):
+    bare = Set(tmp_path)
+    labels = feature_store.read(bare.path("labels", "npy"))
+    pairs = zip(labels.clip_ids, np.array(labels.array), strict=True)
+    rows = [row if "train" in clip else MediaError("none") for clip, row in pairs]
+    out = (bare.path("labels", "npy"), bare.path("labels"))
+    feature_store.write(iter(rows), labels.clip_ids, (2, 10, 4), {}, *out, dtype="uint8")
+    for plugin, knobs in (("valor", {}), ("link", {"plsim": {"eval_source": "predicted"}}), ("link", OFF)):
+        train(bare.inputs(plugin, **knobs), tmp_path / "out")
+        assert all(row["available"] for row in parse(bare.inputs(plugin, **knobs), tmp_path / "out"))
+    with pytest.raises(ValueError, match="labels: none"):
+        train(bare.inputs("link"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("tsam", [{"share_modalities": True}, {"cross": {"parameterisation": "alpha_only"}}])
+def test_shared_and_missing_parameters_survive_being_written(made, tmp_path, tsam):
+    knobs = {"tsam": tsam}
+    train(made.inputs(**knobs), tmp_path)
+    assert all(row["available"] for row in parse(made.inputs(**knobs), tmp_path))
+
+
+def test_features_that_show_nothing_are_said_to(made, tmp_path):
+    for facts, told in (
+        ({"origin": "synthetic"}, " (made up)"),
+        ({"weights": {"origin": "random"}}, " (random weights)"),
+        ({}, ""),
+    ):
+        doubtful = Set(tmp_path)
+        store = feature_store.read(doubtful.path("audio", "npy"))
+        out = (doubtful.path("audio", "npy"), doubtful.path("audio"))
+        feature_store.write(iter(np.array(store.array)), store.clip_ids, (10, DIM), facts, *out)
+        train(doubtful.inputs("valor"), tmp_path / "out")
+        parse(doubtful.inputs("valor"), tmp_path / "out", features="mine")
+        assert contracts.facts_of(tmp_path / "out" / "parses.parquet")["features"] == f"mine{told}"
 
 
 def test_an_unknown_knob_is_refused_with_the_legal_ones(made):
@@ -345,12 +397,22 @@ def test_published_weights_are_taken_and_those_of_another_parser_are_not(made, t
     save_file(published, tmp_path / "published.safetensors")
     manifest = {"file": str(tmp_path / "published.safetensors"), "folder": str(tmp_path), "origin": "somewhere", "sha256": "0"}
     write_json(tmp_path / "m.json", manifest)
-    parsing.import_weights(inputs, str(tmp_path / "m.json"), str(tmp_path / "imported.safetensors"))
+    parsing.import_weights(inputs, str(tmp_path / "m.json"), "dataset", str(tmp_path / "imported.safetensors"))
     found = load_file(tmp_path / "imported.safetensors")
     assert all(torch.equal(value, found[key]) for key, value in load_file(tmp_path / "last.safetensors").items())
     assert weights.facts_of(tmp_path / "imported.safetensors")["checkpoint"] == {"origin": "somewhere", "sha256": "0"}
     with pytest.raises(WeightsError, match="not of this parser"):
-        parsing.import_weights(made.inputs("valor", structure={"dim": 32}), str(tmp_path / "m.json"), str(tmp_path / "x"))
+        parsing.import_weights(
+            made.inputs("valor", structure={"dim": 32}), str(tmp_path / "m.json"), "dataset", str(tmp_path / "x")
+        )
+    (tmp_path / "space.csv").write_text("index,name\n0,dog\n1,drum\n2,bell\n3,cat\n")
+    parsing.import_weights(inputs, str(tmp_path / "m.json"), str(tmp_path / "space.csv"), str(tmp_path / "turned.safetensors"))
+    turned = load_file(tmp_path / "turned.safetensors")
+    for layer in ("fc_prob", "fc_frame_att", "fc_av_att"):  # rows of bell, cat, dog, drum
+        assert torch.equal(turned[f"{layer}.weight"], found[f"{layer}.weight"][[2, 3, 0, 1]])
+    assert torch.equal(turned["fc_a.weight"], found["fc_a.weight"])
+    with pytest.raises(WeightsError, match="label space is not known"):
+        parsing.import_weights(inputs, str(tmp_path / "m.json"), "", str(tmp_path / "x"))
 
 
 def test_batches_copy_only_their_own_rows(made):

@@ -14,7 +14,17 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "rules", "workflow_scripts", "envs", "profiles", "tests/config")
 # what a run of one config must give to the last byte; timings and logs may differ
-COMPARED = ("predictions", "metrics", "tables", "tuning", "label_maps", "audio_scores", "source_statistics", "training")
+COMPARED = (
+    "predictions",
+    "metrics",
+    "tables",
+    "tuning",
+    "label_maps",
+    "audio_scores",
+    "source_statistics",
+    "training",
+    "parses",
+)
 
 
 class Checkout:

@@ -334,12 +334,18 @@ class _Trainer:
         means = _Means()
         for batch in self._batches(epoch):
             means.add(self._step(batch), len(batch.weak))
-        finite = all(bool(parameter.isfinite().all()) for parameter in self.built.model.parameters())
-        if not (finite and math.isfinite(means.of("loss"))):
+        if not (math.isfinite(means.of("loss")) and self._answers()):
             raise ValueError(f"training diverged in epoch {epoch}: its loss is {means.of('loss')}; lower `lr`, {rate:g} there")
         self.metrics += [_metric(epoch, "train", name, value, unit) for name, value, unit in means.all()]
         self.metrics.append(_metric(epoch, "train", "lr", rate, ""))
         print(f"epoch {epoch}: loss {means.of('loss'):.4f}")
+
+    @torch.no_grad()
+    def _answers(self) -> bool:
+        """Whether the parser still says anything of training clips: its last step may have gone astray after a sound loss."""
+        picks = np.arange(min(len(self.training), self.settings.batch))
+        output = self.built.forward(self.training.batch(picks, self.training.gated(picks) if self.built.looks else None))
+        return bool(output.logits.isfinite().all() and output.video.isfinite().all())
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(seed_of("order", self.seed, epoch) % 2**63)

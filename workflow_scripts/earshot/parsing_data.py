@@ -106,8 +106,8 @@ def load(sources: Sources, split: str, labelled: bool = True) -> Split:
         raise ValueError(f"{sources.clips}: none of {len(listed)} clips of '{split}' can be used; e.g. {first[0]}: {first[1]}")
     chosen = {name: Chosen(store.array, store.rows_of(usable)) for name, store in stores.items()}
     weak, truth = _labels(sources, usable)
-    if not weak.any():
-        raise ValueError(f"{sources.events}: no clip of '{split}' has a weak label: this is no parsing set")
+    if split == "train" and not weak.any():
+        raise ValueError(f"{sources.events}: no training clip has a weak label: this is no parsing set")
     return Split(usable, {n: c for n, c in chosen.items() if n != "labels"}, weak, truth, chosen.get("labels"), missing)
 
 
