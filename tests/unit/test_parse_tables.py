@@ -311,3 +311,11 @@ def test_a_run_tells_its_values_by_epoch():
     ]
     run = Run("toy", "link", "link", "f", 0, False, 2, {}, rows)
     assert run.values("train", "loss") == {1: 3.0}
+
+
+def test_parsers_that_found_nothing_are_named(world, about):
+    silent = ("han", "f_score_seg_EventAV")
+    rows = [{**row, "value": 0.0} if (row["parser"], row["metric"]) == silent else row for row in world.metrics]
+    dataset = rows[0]["dataset"]
+    assert "han found no event in any video" in parse_tables.score_table(rows, about, dataset).caption
+    assert "found no event" not in parse_tables.score_table(world.metrics, about, dataset).caption

@@ -33,6 +33,7 @@ from earshot.tables import (
 
 LEAK = "⚠ leak"
 MAIN = "f_score_seg_TypeAV"
+_EVENTS = "f_score_seg_EventAV"
 _SUMMARIES = (MAIN, "f_score_evt_TypeAV")  # of the ablation
 _PUBLISHED = Path(published_numbers.__file__).parent / "published" / "llp_avvp.csv"
 _LLP = "llp"
@@ -151,7 +152,7 @@ def score_table(metrics: Sequence[Row], about: Parsing, dataset: str) -> Table |
         "F-scores in percent at the level of segments (seg) and of events (evt), means over videos and then over seeds, with "
         "95 % bootstrap intervals over videos. Type@AV is the mean of A, V and AV; Event@AV counts audio and visual events "
         f"together. {setting(columns[MAIN].values(), about)}{_leak_note(leaks)}{_made_up_note(beyond - leaks)}"
-        f"{_unscored(columns[MAIN], about)}"
+        f"{_silent(columns[_EVENTS], about)}{_unscored(columns[MAIN], about)}"
     )
     header = ("parser", "features", *map(short, METRICS))
     return Table(f"scores-{dataset}", f"F-scores: {dataset}", caption, header, tuple(body), frozenset(best), frozenset(second))
@@ -163,6 +164,13 @@ def _marked(parser: str, leaks: Iterable[str]) -> str:
 
 def _leak_note(leaks: Iterable[str]) -> str:
     return _LEAK_SAID if leaks else ""
+
+
+def _silent(rows: Mapping[str, Row], about: Parsing) -> str:
+    """Which parsers found nothing at all, whose scores would look like something."""
+    found_nothing = about.order(name for name, row in rows.items() if row["value"] == 0)
+    told = "found no event in any video: what they score is for videos of which nothing is true in a modality."
+    return f" {', '.join(found_nothing)} {told}" if found_nothing else ""
 
 
 def _made_up_note(parsers: Iterable[str]) -> str:
