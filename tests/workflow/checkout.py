@@ -40,7 +40,7 @@ class Checkout:
 
     def command(self, *arguments, config="tests/config/tiny.yaml"):
         files = [config] if isinstance(config, str) else config
-        return [sys.executable, "-m", "snakemake", *arguments, "--configfile", *files]
+        return [sys.executable, "-m", "snakemake", "--configfile", *files, *arguments]
 
     def environment(self):
         kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}

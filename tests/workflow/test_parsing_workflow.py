@@ -12,8 +12,6 @@ from mlflow import MlflowClient
 from earshot import contracts
 from earshot.metrics.parsing_f_score import METRICS
 
-BROKEN = {"train_0001": "missing", "train_0002": "nan", "test_0001": "shape"}
-
 
 @pytest.fixture(scope="module")
 def parsed(finished, tmp_path_factory):
@@ -41,7 +39,12 @@ def test_parsers_are_trained_scored_and_shown(parsed):
     page = results(parsed, "reports", "demo_avvp.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "") and 'src="https' not in page
     index = json.loads(results(parsed, "figures", "demo_avvp", "figures.json").read_text())
-    assert [drawn for drawn in index["figures"] if "timeline" in drawn["name"]]
+    assert all(
+        (results(parsed, "figures", "demo_avvp") / clip["file"]).exists()
+        for entry in index["gallery"]
+        for clip in entry["clips"]
+    )
+    assert sum(len(entry["clips"]) for entry in index["gallery"]) == 2
     for kind in ("best", "last"):
         assert len(list(parsed.folder.glob(f"data/weights/parsers/demo_avvp/demo_parsing/*/0/{kind}.safetensors"))) == 3
     assert not list(parsed.folder.glob("data/**/*.resume.pt"))
@@ -64,62 +67,85 @@ def test_a_second_run_has_nothing_to_do_and_an_edit_trains_only_the_parsers_that
     assert set(found) == {"link", "link_oracle"}
     parsed.edit("workflow_scripts/earshot/parsers/_sloss.py", "OPPOSED = -0.25", "OPPOSED = -0.2")
     parsed.edit("workflow_scripts/earshot/metrics/parsing_f_score.py", "THRESHOLD = 0.5", "THRESHOLD = 0.4")
-    jobs = parsed.jobs("demo_avvp")
+    jobs = parsed.jobs("--", "demo_avvp")
     assert "score_parses" in jobs and "extract_features" not in jobs and "label_segments" not in jobs
     parsed.edit("workflow_scripts/earshot/metrics/parsing_f_score.py", "THRESHOLD = 0.4", "THRESHOLD = 0.5")
 
 
-def publish(folder, clips):
+COUNTS = {"train": 6, "val": 2, "test": 2}
+IDS = {split: [f"-_{split:_<5}{n:04d}" for n in range(count)] for split, count in COUNTS.items()}
+BROKEN = {"-_train0001": "missing", "-_train0002": "nan", "-_test_0001": "shape"}
+
+
+def write_lists(folder):
+    """LLP in miniature: clips of two classes, and events of those in val and test."""
+    folder.mkdir()
+    dense = "filename\tonset\toffset\tevent_labels\n"
+    for split, file in (("train", "AVVP_train.csv"), ("val", "AVVP_val_pd.csv"), ("test", "AVVP_test_pd.csv")):
+        names = [f"{one}_10_20" for one in IDS[split]]
+        (folder / file).write_text("filename\tevent_labels\n" + "".join(f"{name}\tSpeech,Dog\n" for name in names))
+        dense += "".join(f"{name}\t2\t6\tDog\n" for name in names if split != "train")
+    (folder / "AVVP_eval_audio.csv").write_text(dense + "-_test_0000_10_20\t9\t9\tSpeech\n")
+    (folder / "AVVP_eval_visual.csv").write_text(dense)
+
+
+def publish(folder):
     """Feature and label files in their published layout, some of them broken."""
     rng = np.random.default_rng(0)
+    clips = [one for ids in IDS.values() for one in ids]
     layouts = {"feats/vggish": (10, 128), "feats/res152": (80, 2048), "feats/r2plus1d_18": (10, 512)}
-    for layout, shape in layouts.items():
+    labels = {f"{side}/segment_pseudo_labels": (10, 25) for side in ("CLAP", "CLIP")}
+    for layout, shape in {**layouts, **labels}.items():
         (folder / layout).mkdir(parents=True)
         for clip in clips:
-            array = rng.standard_normal(shape).astype(np.float32)
+            array = (
+                rng.standard_normal(shape).astype(np.float32) if layout in layouts else (rng.random(shape) < 0.3).astype(int)
+            )
             fault = BROKEN.get(clip) if layout == "feats/res152" else None
-            if fault == "nan":
-                array[0, 0] = np.nan
+            array = array * np.nan if fault == "nan" else array[:3] if fault == "shape" else array
             if fault != "missing":
-                np.save(folder / layout / f"{clip}.npy", array[:3] if fault == "shape" else array)
-    for side in ("CLAP", "CLIP"):
-        (folder / side / "segment_pseudo_labels").mkdir(parents=True)
-        for clip in clips:
-            labels = (rng.random((10, 4)) < 0.3).astype(np.int64)
-            np.save(folder / side / "segment_pseudo_labels" / f"{clip}.npy", labels)
-    whole = (folder / "feats/vggish/train_0003.npy").read_bytes()
-    (folder / "feats/vggish/train_0003.npy").write_bytes(whole[: len(whole) // 2])
+                np.save(folder / layout / f"{clip}.npy", array)
+    cut = folder / "feats/vggish/-_train0003.npy"
+    cut.write_bytes(cut.read_bytes()[:2000])
+
+
+FILED = {
+    "datasets": {"mini_llp": {"plugin": "llp", "root": "data/mini_llp"}},
+    "features": {
+        **{name: {"plugin": name, "root": "published", "id_length": 11} for name in ("vggish", "resnet152", "r2plus1d")},
+        "heard": {"plugin": "synthetic_audio"}, "seen": {"plugin": "synthetic_visual"},
+    },
+    "pseudo_labels": {"files": {"root": "published", "id_length": 11, "audio": "heard", "visual": "seen"}},
+    "parsing": {
+        "filed": {
+            "datasets": ["mini_llp"], "features": "classic", "pseudo_labels": "files", "reference": "han",
+            "parsers": ["han", "valor", "link_predicted"],
+            "hyper": {"train": {"epochs": 2, "batch": 4, "keep": "last"}, "structure": {"dim": 16}},
+        }
+    },
+}  # fmt: skip
 
 
 def test_published_files_are_taken_and_broken_ones_counted(parsed):
-    clips = contracts.read(parsed.folder / "data/demo_parsing/clips.parquet", contracts.CLIPS)
-    publish(parsed.folder / "published", [row["clip_id"].split("/")[-1] for row in clips])
-    names = ("vggish", "resnet152", "r2plus1d")
-    values = {
-        "features": {name: {"plugin": name, "root": "published", "id_length": 0} for name in names},
-        "pseudo_labels": {"files": {"root": "published", "audio": "demo_sound", "visual": "demo_picture"}},
-        "parsing": {
-            "filed": {
-                "datasets": ["demo_parsing"], "features": "classic", "pseudo_labels": "files", "reference": "han",
-                "parsers": ["han", "valor", "link_predicted"],
-                "hyper": {"train": {"epochs": 2, "batch": 4, "keep": "last"}, "structure": {"dim": 16}},
-            }
-        },
-    }  # fmt: skip
-    config = parsed.write_config("filed.yaml", values)
-    parsed.run("filed", config=["tests/config/tiny.yaml", config])
-    index = contracts.read(parsed.folder / "data/demo_parsing/features/resnet152.parquet", contracts.FEATURES)
-    told = {row["clip_id"].split("/")[-1]: row["problem"] for row in index if not row["available"]}
-    assert set(told) == set(BROKEN) and "10, 2048" not in told["train_0001"] and "80" in told["test_0001"]
+    write_lists(parsed.folder / "data" / "mini_llp")  # where the workflow writes as well
+    publish(parsed.folder / "published")
+    config = ["tests/config/tiny.yaml", parsed.write_config("filed.yaml", FILED)]
+    parsed.run("filed", config=config)
+    index = contracts.read(parsed.folder / "data/mini_llp/features/resnet152.parquet", contracts.FEATURES)
+    told = {row["clip_id"].split("/")[-1][:11]: row["problem"] for row in index if not row["available"]}
+    assert set(told) == set(BROKEN) and "80" in told["-_test_0001"]
     rows = contracts.read(results(parsed, "metrics", "filed.parquet"), contracts.PARSING_METRICS)
     assert {(row["n"], row["n_missing"]) for row in rows if row["metric"] == "f_score_seg_A"} == {(1, 1)}
-    log = results(parsed, "logs", "train_parser", "filed", "demo_parsing", "valor", "0.log").read_text()
-    assert all(f"{clip}: " in log for clip in ("train_0001", "train_0002", "train_0003"))
+    log = results(parsed, "logs", "train_parser", "filed", "mini_llp", "valor", "0.log").read_text()
+    assert all(f"{clip}_10_20: " in log for clip in ("-_train0001", "-_train0002", "-_train0003"))
     assert not any(row["leak"] for row in rows)
+    table = results(parsed, "tables", "filed", "scores.md").read_text()
+    assert "valor, ours" in table and "| HAN |" in table  # beside what papers print
+    assert "-_test_0000_10_20" in results(parsed, "reports", "filed.html").read_text()  # an event that lasts no time
+    assert "Nothing to be done" in parsed.run("filed", config=config)
 
 
 def test_labels_that_were_published_masked_stop_a_parser_that_would_look_at_them(parsed):
-    values = {"parsing": {"filed": {"parsers": ["link"], "reference": "link"}}}
-    config = parsed.write_config("leak.yaml", values)
+    config = parsed.write_config("leak.yaml", {"parsing": {"filed": {"parsers": ["link"], "reference": "link"}}})
     text = parsed.run("filed", check=False, config=["tests/config/tiny.yaml", "filed.yaml", config])
-    assert "gated_oracle" in text and "Complete log" in text
+    assert "already masked by the weak labels" in text
