@@ -126,10 +126,10 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("plugin", ["han", "valor", "link"])
 def test_a_parser_learns_what_is_heard_and_seen(made, tmp_path, plugin):
-    inputs = made.inputs(plugin, train={"epochs": 40, "batch": 8}, optim={"lr": 5e-3})
+    inputs = made.inputs(plugin, train={"epochs": 30, "batch": 8}, optim={"lr": 8e-3})
     table = train(inputs, tmp_path)
     losses, scores = values(table, "loss"), values(table, "f_score_seg_TypeAV", "val")
-    assert len(losses) == len(scores) == 40 and table[0]["epoch"] == 1
+    assert len(losses) == len(scores) == 30 and table[0]["epoch"] == 1
     assert losses[-1] < losses[0] and max(scores) > scores[0] + 10
     rows = parse(inputs, tmp_path)
     assert [row["clip_id"] for row in rows] == clip_ids("test") and all(row["available"] for row in rows)

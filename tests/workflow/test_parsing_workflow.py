@@ -126,6 +126,7 @@ FILED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_published_files_are_taken_and_broken_ones_counted(parsed):
     write_lists(parsed.folder / "data" / "mini_llp")  # where the workflow writes as well
     publish(parsed.folder / "published")
@@ -145,6 +146,7 @@ def test_published_files_are_taken_and_broken_ones_counted(parsed):
     assert "Nothing to be done" in parsed.run("filed", config=config)
 
 
+@pytest.mark.slow
 def test_labels_that_were_published_masked_stop_a_parser_that_would_look_at_them(parsed):
     config = parsed.write_config("leak.yaml", {"parsing": {"filed": {"parsers": ["link"], "reference": "link"}}})
     text = parsed.run("filed", check=False, config=["tests/config/tiny.yaml", "filed.yaml", config])

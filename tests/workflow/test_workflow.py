@@ -51,6 +51,7 @@ def test_predictions_hold_every_clip_in_a_seeded_order(finished):
     assert facts["severity"] == 5
 
 
+@pytest.mark.slow  # a killed run that goes on is held to the same bytes in any case
 def test_one_core_gives_the_same_bytes(finished, tmp_path):
     other = Checkout(tmp_path)
     other.run(cores=1)
