@@ -215,6 +215,53 @@ PARSING_CLASS_METRICS = pa.schema(
         _field("n", _I4, note="true segments or events of the class in the split"),
     ]
 )
+PROMPTED = pa.schema(
+    [
+        _field("item", _STR, note="the clip or, for answering, the question"),
+        _field("clip_id", _STR),
+        _field("available", _BOOL, note="false: not predicted, counted as missing"),
+        _field("problem", _STR),
+        _field(
+            "scores",
+            pa.list_(pa.field("item", _F4, nullable=False)),
+            note="what the task keeps of an item, flattened; its shape is in the facts; empty if unavailable",
+        ),
+    ]
+)
+PROMPT_METRICS = pa.schema(
+    [
+        _field("dataset", _STR),
+        _field("task", _STR),
+        _field("prompter", _STR, note="variant name"),
+        _field("encoders", _STR, note="the frozen encoders, and where their weights come from"),
+        _field("seed", _I4, note="-1: over all seeds"),
+        _field("metric", _STR, note="of the task, or that _gain_over_<prompter>"),
+        _field("value", _F8),
+        _field("unit", _STR),
+        _field("n", _I4, note="items scored"),
+        _field("n_missing", _I4, note="items of the split that could not be scored"),
+        _field("low", _F8, note="95 % bootstrap interval over items"),
+        _field("high", _F8),
+        _field("note", _STR, note="why there is no value; empty: there is one"),
+    ]
+)
+QUESTIONS = pa.schema(
+    [
+        _field("question_id", _STR),
+        _field("clip_id", _STR),
+        _field("split", _STR),
+        _field("question", _STR, note="slots filled, without the question mark"),
+        _field("kind", _STR, note="modality and type, such as Audio-Counting"),
+        _field("answer", _I2, note="class_id"),
+    ]
+)
+MASKS = pa.schema(
+    [
+        _field("clip_id", _STR),
+        _field("second", _I1, note="from 0"),
+        _field("mask", _STR, note="path below the dataset's root; white: the sounding object"),
+    ]
+)
 _WHOSE = [
     _field("dataset", _STR),
     _field("corruption", _STR, note="clean, a corruption, mixed, or mean"),

@@ -16,8 +16,21 @@ _TRAITS = {
     "audio_models": ("RATE_HZ", "OTHER_RATES_HZ"),
     "extractors": ("MODALITY", "FILES", "WEIGHTS", "BACKBONES"),
     "parsers": ("PSEUDO_LABELS", "PUBLISHED"),
+    "prompters": ("RATE_HZ", "ENCODERS", "PUBLISHED"),
+    "tasks": ("SEGMENTS", "FRAME_PX", "TRUTH", "DATASETS", "METRICS", "SELECT_BY", "PUBLISHED"),
 }  # literals in their files
-KINDS = ("datasets", "corruptions", "backbones", "audio_models", "mappers", "methods", "extractors", "parsers")
+KINDS = (
+    "datasets",
+    "corruptions",
+    "backbones",
+    "audio_models",
+    "mappers",
+    "methods",
+    "extractors",
+    "parsers",
+    "prompters",
+    "tasks",
+)
 _PACKAGE = Path(__file__).parent
 
 

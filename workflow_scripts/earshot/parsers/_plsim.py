@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from earshot.knobs import Section
 from earshot.parsers import AUDIO, VISUAL
-from earshot.parsers._knobs import Section
 
 
 class Plsim(Section):

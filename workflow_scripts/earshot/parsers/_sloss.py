@@ -11,8 +11,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from earshot.knobs import Section
 from earshot.parsers import AUDIO, VISUAL, Batch
-from earshot.parsers._knobs import Section
 
 OPPOSED = -0.2  # cosine up to which the weight is 1
 

@@ -11,8 +11,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from earshot.knobs import Section
 from earshot.parsers import SEGMENTS
-from earshot.parsers._knobs import Section
 
 
 class Cross(Section):

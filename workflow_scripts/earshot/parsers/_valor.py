@@ -9,9 +9,10 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from earshot.knobs import Knobs, Section
 from earshot.parsers import AUDIO, VISUAL, Batch, Losses, Output, Shape
 from earshot.parsers._hybrid import Parser, bce, segment_bce
-from earshot.parsers._knobs import Knobs, Optim, Section, Structure, Train
+from earshot.parsers._knobs import Optim, Structure, Train
 
 
 class Weights(Section):

@@ -8,9 +8,10 @@ Video Parsing", ECCV 2020, sections 4 and 5; what its code does where the paper 
 from pydantic import Field
 from torch import nn
 
+from earshot.knobs import Knobs, Section
 from earshot.parsers import AUDIO, VISUAL, Batch, Losses, Output, Shape
 from earshot.parsers._hybrid import Parser, bce, import_weights
-from earshot.parsers._knobs import Knobs, Optim, Section, Structure, Train
+from earshot.parsers._knobs import Optim, Structure, Train
 
 __all__ = ["Hyper", "build", "import_weights", "losses"]
 
