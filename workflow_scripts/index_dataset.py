@@ -1,4 +1,4 @@
-"""Probe the files of a dataset and write its clips, classes and events."""
+"""Probe the files of a dataset and write its clips, classes, events, questions and masks."""
 
 from typing import TYPE_CHECKING
 
@@ -18,4 +18,6 @@ with job_log(snakemake.log[0]):
         clips=snakemake.output.clips,
         classes=snakemake.output.classes,
         events=snakemake.output.events,
+        asked=snakemake.output.questions,
+        masks=snakemake.output.masks,
     )

@@ -15,6 +15,8 @@ from earshot.mappers import Question
 from earshot.moments import recorded
 from earshot.randomness import numpy_generator
 
+TASKS = ("classification", "parsing", "localisation", "segmentation", "answering")
+
 ALL = [(kind, name) for kind in plugins.KINDS for name in plugins.available(kind)]
 CLASSES = 5
 PHOTOGRAPHS = np.load(Path(__file__).parents[1] / "golden" / "corruptions" / "arrays.npz")
@@ -261,7 +263,7 @@ def test_mapper(name):
 @pytest.mark.parametrize("name", plugins.available("datasets"))
 def test_dataset(name):
     module = plugins.load("datasets", name)
-    assert module.SPEC.title and module.SPEC.task in ("classification", "parsing")
+    assert module.SPEC.title and module.SPEC.task in TASKS
     if module.SPEC.classes is not None:
         assert len(set(module.SPEC.classes)) == len(module.SPEC.classes)
     assert module.Options()

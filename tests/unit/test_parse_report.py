@@ -370,7 +370,7 @@ def test_parsers_without_scores_do_not_break_the_page(about, tmp_path):
 
 def test_missing_videos_are_grouped_by_reason():
     problems = [f"audio: missing: no file '{i}.npy'" for i in range(3)] + [f"visual: odd {i}" for i in range(5)]
-    assert parse_report._reasons(problems) == (
+    assert parse_report.reasons(problems) == (
         "audio: missing: no file (3), visual: odd 0 (1), visual: odd 1 (1), visual: odd 2 (1), other reasons (2)"
     )
-    assert parse_report._reasons([]) == "—"
+    assert parse_report.reasons([]) == "—"

@@ -12,7 +12,8 @@ from earshot import contracts
 from earshot.contracts import ContractError
 from earshot.metrics import parsing_f_score
 from earshot.metrics.significance import mean_interval, sign_flip
-from earshot.parse_scoring import NOTHING_SCORED, Scores, of_datasets, score, score_all
+from earshot.parse_scoring import Scores, of_datasets, score, score_all
+from earshot.seed_scores import NOTHING_SCORED
 
 NAMES = ("Dog", "Bell", "Rain")
 N, C = 30, len(NAMES)

@@ -10,14 +10,14 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from earshot import corruptions, label_spaces, plugins
+from earshot.prompting_config import EncodersConfig, PrompterConfig, PromptingExperiment, check_prompting
 from earshot.sampling import EvaluationStyle, ViewStyle
+from earshot.sections import Key, Section, Split, UserPath, distinct, known, plugin_of
 
 SOUND = "sound_"  # how the names of corruptions of the sound begin
-Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-Split = Literal["train", "val", "test"]
 CLEAN = "clean"
 CONTINUAL, MIXED = "continual", "mixed"  # protocols under which all corruptions are one stream
 OF_DATASET = "dataset"  # a label space: the classes of the dataset, in their order
@@ -30,17 +30,6 @@ _SECRET = re.compile(
 
 class ConfigError(ValueError):
     """A configuration that cannot be run."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _plugin(kind: str) -> Any:
-    def check(name: str) -> str:
-        return plugins.check(kind, name)
-
-    return AfterValidator(check)
 
 
 def _pictures(names: Any) -> Any:
@@ -59,12 +48,6 @@ def _pictures(names: Any) -> Any:
     return found
 
 
-def _distinct(names: list[Any]) -> list[Any]:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{twice[0]!r} is there twice")
-    return names
-
-
 def _not_reviewed(name: str) -> str:
     if name == REVIEWED:
         raise ValueError(f"'{REVIEWED}' is how maps that are files are called: give the mapper another name")
@@ -79,30 +62,29 @@ def _label_space(name: str) -> str:
 
 
 LabelSpaceName = Annotated[str, AfterValidator(_label_space)]
-UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
-Pictures = Annotated[list[Annotated[Key, _plugin("corruptions")]], BeforeValidator(_pictures)]
+Pictures = Annotated[list[Annotated[Key, plugin_of("corruptions")]], BeforeValidator(_pictures)]
 
 
-class DatasetConfig(_Section):
+class DatasetConfig(Section):
     """A dataset: which plug-in reads it, where its files are, and what else that plug-in may be told."""
 
-    plugin: Annotated[Key, _plugin("datasets")]
+    plugin: Annotated[Key, plugin_of("datasets")]
     root: str = Field("", description="folder of the media; empty: <data>/<name>/media, made or fetched by the workflow")
     made_by: Key | None = Field(None, description="the dataset whose preparation fills `root`, if any")
     options: dict[str, Any] = Field(default_factory=dict, description="the plug-in's own options")
 
 
-class SoundBank(_Section):
+class SoundBank(Section):
     """Named sounds to train an audio tagger on: a CSV of `path,sound` whose paths are relative to its folder."""
 
     csv: str
     made_by: Key | None = Field(None, description="the dataset whose preparation writes this CSV, if any")
 
 
-class AudioModelConfig(_Section):
+class AudioModelConfig(Section):
     """An audio model: a plug-in, and exactly one of `bank`, `checkpoint` and `scores`: where what it knows comes from."""
 
-    plugin: Annotated[Key, _plugin("audio_models")]
+    plugin: Annotated[Key, plugin_of("audio_models")]
     options: dict[str, Any] = Field(default_factory=dict, description="the plug-in's own options")
     bank: Key | None = Field(None, description="the sound bank that it is trained on")
     checkpoint: Key | None = Field(None, description="published weights")
@@ -143,10 +125,10 @@ class AudioModelConfig(_Section):
         return int(self.options.get("rate_hz") or plugins.describe("audio_models", self.plugin)["rate_hz"])
 
 
-class MapperConfig(_Section):
+class MapperConfig(Section):
     """What maps the names of sounds to the names of video classes: a plug-in and its options."""
 
-    plugin: Annotated[Key, _plugin("mappers")]
+    plugin: Annotated[Key, plugin_of("mappers")]
     options: dict[str, Any] = Field(default_factory=dict, description="the plug-in's own options")
 
     @model_validator(mode="before")
@@ -161,7 +143,7 @@ class MapperConfig(_Section):
         return values
 
 
-class CheckpointConfig(_Section):
+class CheckpointConfig(Section):
     """A file of published weights. Exactly one of `path`, `url`, `hub` and `torchvision` says where it is."""
 
     path: UserPath = Field("", description="a local file or, for models with companions such as a tokenizer, a folder")
@@ -185,14 +167,14 @@ class CheckpointConfig(_Section):
         return self
 
 
-class StatisticsFiles(_Section):
+class StatisticsFiles(Section):
     """ViTTA's published source statistics: two `.npy` lists, one array for each layer."""
 
     mean: UserPath
     var: UserPath
 
 
-class WeightsConfig(_Section):
+class WeightsConfig(Section):
     """Where a source model comes from: a checkpoint, and what is trained on the dataset's training split."""
 
     checkpoint: Key | None = None
@@ -224,24 +206,24 @@ def _spelt(value: Any) -> Any:
 Weights = Annotated[WeightsConfig, BeforeValidator(_spelt)]
 
 
-class BackboneConfig(_Section):
+class BackboneConfig(Section):
     """A video classifier: a plug-in, where its weights come from, and how they are trained if they are."""
 
-    plugin: Annotated[Key, _plugin("backbones")]
+    plugin: Annotated[Key, plugin_of("backbones")]
     options: dict[str, Any] = Field(default_factory=dict, description="the plug-in's own options, such as its size")
     weights: Weights | None = Field(None, description="for every dataset without an entry in `weights_of`")
     weights_of: dict[Key, Weights] = Field(default_factory=dict, description="by dataset")
     train: dict[str, Any] = Field(default_factory=dict, description="overrides of earshot.training.Hyper")
 
 
-class MethodConfig(_Section):
+class MethodConfig(Section):
     """A named variant of an adaptation method."""
 
-    plugin: Annotated[Key, _plugin("methods")]
+    plugin: Annotated[Key, plugin_of("methods")]
     hyper: dict[str, Any] = Field(default_factory=dict, description="overrides of the plug-in's Hyper")
 
 
-class Encoding(_Section):
+class Encoding(Section):
     """How corrupted frames are written. Chroma subsampling alone takes a quarter of the strength of noise."""
 
     codec: Literal["h264", "lossless"] = Field("h264", description="lossless: RGB, some eight times the size")
@@ -250,7 +232,7 @@ class Encoding(_Section):
     pix_fmt: Literal["yuv420p", "yuv444p"] = Field("yuv420p", description="yuv444p keeps odd sizes and more of the noise")
 
 
-class Corruption(_Section):
+class Corruption(Section):
     """How clips are corrupted. What is drawn depends on the config's seed."""
 
     preset: Literal["ucf101c", "imagenet_c", "ame", "ucf101_p", "mini_kinetics_c"] = Field(
@@ -280,7 +262,7 @@ class Corruption(_Section):
         return self
 
 
-class Protocol(_Section):
+class Protocol(Section):
     """How a stream of clips is adapted to. Tables refuse to mix protocols."""
 
     name: Literal["online", "episodic", "continual", "mixed", "two_pass"] = Field(
@@ -319,7 +301,7 @@ class Protocol(_Section):
         return self.name in (CONTINUAL, MIXED)
 
 
-class Tuning(_Section):
+class Tuning(Section):
     """Choice of hyper-parameters on held-out clips: the candidate of best accuracy over all of `corruptions`, each a stream."""
 
     corruptions: Pictures = Field(min_length=1)
@@ -329,7 +311,7 @@ class Tuning(_Section):
     grid: dict[Key, dict[str, list[Any]]] = Field(description="method variant -> hyper-parameter -> candidate values")
 
 
-class Compute(_Section):
+class Compute(Section):
     """How adaptation computes. Anything but the defaults moves results."""
 
     precision: Literal["fp32", "tf32", "bf16"] = Field(
@@ -338,10 +320,10 @@ class Compute(_Section):
     cuda_graphs: bool = Field(False, description="replay the pass over the views from a CUDA graph (vitta, audio_assisted)")
 
 
-class SoundCondition(_Section):
+class SoundCondition(Section):
     """A corruption of the sound at one severity."""
 
-    corruption: Annotated[Key, _plugin("corruptions")]
+    corruption: Annotated[Key, plugin_of("corruptions")]
     severity: Annotated[int, Field(ge=1, le=5)]
 
     @model_validator(mode="after")
@@ -352,16 +334,16 @@ class SoundCondition(_Section):
         return self
 
 
-class Experiment(_Section):
+class Experiment(Section):
     """A table of results: datasets x corruptions x severities x backbones x methods x seeds."""
 
     title: str = ""
     datasets: list[Key]
     corruptions: Pictures = Field(description="of the picture; `ucf101c` stands for its twelve")
-    severities: list[Annotated[int, Field(ge=1, le=5)]] = [5]
+    severities: list[Annotated[int, Field(ge=1, le=5)]] = Field([5])
     backbones: list[Key]
     methods: list[Key]
-    seeds: list[int] = [0]
+    seeds: list[int] = Field([0])
     split: Split = "test"
     clean: bool = Field(True, description="also adapt to the clean clips, encoded in the same way, as severity 0")
     audio_model: Key | None = None
@@ -375,13 +357,13 @@ class Experiment(_Section):
     also_index: list[Key] = Field(default_factory=list, description="datasets to index and count without using them yet")
 
 
-class FeatureConfig(_Section):
+class FeatureConfig(Section):
     """Features of a dataset's seconds: an extractor, and where they come from: files, or videos and the model to use.
 
     With files, a `checkpoint` may stand beside them: it gives pseudo-labels their words.
     """
 
-    plugin: Annotated[Key, _plugin("extractors")]
+    plugin: Annotated[Key, plugin_of("extractors")]
     options: dict[str, Any] = Field(default_factory=dict, description="the plug-in's own options")
     root: UserPath = Field("", description="folder of published feature files, in their published layout")
     id_length: Annotated[int, Field(ge=0)] = Field(
@@ -417,7 +399,7 @@ class FeatureConfig(_Section):
         return str(plugins.describe("extractors", self.plugin)["modality"])
 
 
-class FeatureSet(_Section):
+class FeatureSet(Section):
     """What a parser sees and hears: names in `features:`."""
 
     audio: Key
@@ -425,14 +407,14 @@ class FeatureSet(_Section):
     motion: Key | None = Field(None, description="fused with `visual`; R(2+1)D in the papers")
 
 
-class BothSides(_Section):
+class BothSides(Section):
     """A number for what is heard and one for what is seen."""
 
     audio: float = Field(allow_inf_nan=False)
     visual: float = Field(allow_inf_nan=False)
 
 
-class PseudoLabels(_Section):
+class PseudoLabels(Section):
     """Labels by second from models that know words: scores of classes above a threshold, or published files of them."""
 
     audio: Key = Field(description="features whose class scores say what is heard")
@@ -457,30 +439,30 @@ class PseudoLabels(_Section):
         return self
 
 
-class ParserConfig(_Section):
+class ParserConfig(Section):
     """A named variant of a parser."""
 
-    plugin: Annotated[Key, _plugin("parsers")]
+    plugin: Annotated[Key, plugin_of("parsers")]
     hyper: dict[str, Any] = Field(default_factory=dict, description="overrides of the plug-in's Hyper, group by group")
     features: Key | None = Field(None, description="a feature set, in the place of the experiment's")
     checkpoint: Key | None = Field(None, description="published weights of the parser: nothing is trained")
 
 
-class ParsingExperiment(_Section):
+class ParsingExperiment(Section):
     """A table of audio-visual video parsing: datasets x parsers x seeds."""
 
     title: str = ""
-    datasets: Annotated[list[Key], Field(min_length=1), AfterValidator(_distinct)]
+    datasets: Annotated[list[Key], Field(min_length=1), AfterValidator(distinct)]
     features: Key = Field(description="a feature set; a parser may name its own")
     pseudo_labels: Key | None = None
-    parsers: Annotated[list[Key], Field(min_length=1), AfterValidator(_distinct)]
+    parsers: Annotated[list[Key], Field(min_length=1), AfterValidator(distinct)]
     hyper: dict[str, Any] = Field(default_factory=dict, description="overrides for all parsers, under their own")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_distinct)] = [0]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(distinct)] = Field([0])
     split: Split = "test"
     reference: Key | None = Field(None, description="the parser whose scores gains are over; none: the first")
 
 
-class Runtime(_Section):
+class Runtime(Section):
     """What may change speed. `torch_threads` also decides the last bits of results, so it is never taken from the machine."""
 
     workers: Annotated[int, Field(ge=1)] = Field(
@@ -494,7 +476,7 @@ class Runtime(_Section):
     offline: bool = Field(False, description="download nothing: use what is there, or say what to put where")
 
 
-class Tracking(_Section):
+class Tracking(Section):
     """MLflow: where runs are logged."""
 
     uri: str = "sqlite:///results/mlflow.db"
@@ -520,7 +502,7 @@ class Cell(NamedTuple):
     backbone: str
 
 
-class Config(_Section):
+class Config(Section):
     """The whole of `config.yaml`."""
 
     pathvars: dict[str, str] = Field(default_factory=dict)
@@ -540,6 +522,8 @@ class Config(_Section):
     feature_sets: dict[Key, FeatureSet] = Field(default_factory=dict)
     pseudo_labels: dict[Key, PseudoLabels] = Field(default_factory=dict)
     parsers: dict[Key, ParserConfig] = Field(default_factory=dict)
+    encoders: dict[Key, EncodersConfig] = Field(default_factory=dict)
+    prompters: dict[Key, PrompterConfig] = Field(default_factory=dict)
     corruption: Corruption = Corruption()
     protocol: Protocol = Protocol()
     compute: Compute = Compute()
@@ -549,16 +533,19 @@ class Config(_Section):
     parsing: dict[Key, ParsingExperiment] = Field(
         default_factory=dict, description="experiments of audio-visual video parsing; their names are none in `experiments:`"
     )
+    prompting: dict[Key, PromptingExperiment] = Field(
+        default_factory=dict, description="experiments of cross-modal prompting; their names are in none of the two"
+    )
     targets: list[Key]
 
     @model_validator(mode="after")
     def _references_exist(self) -> Self:
         for target in self.targets:
-            _known("experiment", target, {**self.experiments, **self.parsing}, "targets")
+            known("experiment", target, {**self.experiments, **self.parsing, **self.prompting}, "targets")
         for name, experiment in self.experiments.items():
             where = f"experiments.{name}"
             for dataset in (*experiment.datasets, *experiment.also_index):
-                _known("dataset", dataset, self.datasets, where)
+                known("dataset", dataset, self.datasets, where)
             for method in experiment.methods:
                 self.method(method, where)
             self._same_frames(name, where)
@@ -566,32 +553,32 @@ class Config(_Section):
                 for dataset in experiment.datasets:
                     self.weights(backbone, dataset, where)
             if experiment.audio_model is not None:
-                _known("audio model", experiment.audio_model, self.audio_models, where)
+                known("audio model", experiment.audio_model, self.audio_models, where)
                 self._can_listen(experiment, where)
             elif experiment.mapper:
                 raise ValueError(f"{where}.mapper: '{experiment.mapper}' maps sounds, but the experiment has no `audio_model`")
             if experiment.tune:
                 for method in experiment.tune.grid:
-                    _known("method", method, experiment.methods, f"{where}.tune.grid")
+                    known("method", method, experiment.methods, f"{where}.tune.grid")
         for name, spec in self.backbones.items():
             for dataset in spec.weights_of:
-                _known("dataset", dataset, self.datasets, f"backbones.{name}.weights_of")
+                known("dataset", dataset, self.datasets, f"backbones.{name}.weights_of")
             for given in (spec.weights, *spec.weights_of.values()):
                 if given and given.checkpoint:
-                    _known("checkpoint", given.checkpoint, self.checkpoints, f"backbones.{name}.weights")
+                    known("checkpoint", given.checkpoint, self.checkpoints, f"backbones.{name}.weights")
         for name, model in self.audio_models.items():
             if model.bank:
-                _known("sound bank", model.bank, self.sound_banks, f"audio_models.{name}")
+                known("sound bank", model.bank, self.sound_banks, f"audio_models.{name}")
             if model.checkpoint:
-                _known("checkpoint", model.checkpoint, self.checkpoints, f"audio_models.{name}")
+                known("checkpoint", model.checkpoint, self.checkpoints, f"audio_models.{name}")
         for dataset, maps in self.label_maps.items():
             for value in maps.values():
                 if not is_map_file(value):
-                    _known("mapper", value, self.mappers, f"label_maps.{dataset}")
+                    known("mapper", value, self.mappers, f"label_maps.{dataset}")
         for section in ("sound_banks", "datasets"):
             for name, entry in getattr(self, section).items():
                 if entry.made_by:
-                    _known("dataset", entry.made_by, self.datasets, f"{section}.{name}.made_by")
+                    known("dataset", entry.made_by, self.datasets, f"{section}.{name}.made_by")
         return self
 
     @model_validator(mode="after")
@@ -602,7 +589,7 @@ class Config(_Section):
             kinds = (("checkpoint", self.checkpoints), ("audio_model", self.audio_models))
             for kind, legal in (*kinds, ("trained_on", self.datasets)):
                 if getattr(made, kind):
-                    _known(kind.replace("_", " "), getattr(made, kind), legal, f"features.{name}")
+                    known(kind.replace("_", " "), getattr(made, kind), legal, f"features.{name}")
             if made.backbone and made.trained_on:
                 self.weights(made.backbone, made.trained_on, f"features.{name}")
         for name, chosen in self.feature_sets.items():
@@ -614,28 +601,33 @@ class Config(_Section):
                     raise ValueError(f"pseudo_labels.{name}: features '{side}' know no classes: they cannot label")
         for name, variant in self.parsers.items():
             if variant.features:
-                _known("feature set", variant.features, self.feature_sets, f"parsers.{name}")
+                known("feature set", variant.features, self.feature_sets, f"parsers.{name}")
             if variant.checkpoint:
-                _known("checkpoint", variant.checkpoint, self.checkpoints, f"parsers.{name}")
+                known("checkpoint", variant.checkpoint, self.checkpoints, f"parsers.{name}")
         for name, experiment in self.parsing.items():
             self._can_parse(experiment, f"parsing.{name}")
+        return self
+
+    @model_validator(mode="after")
+    def _prompting_references_exist(self) -> Self:
+        check_prompting(self)
         return self
 
     def _listens_and_looks(self, where: str, audio: str, *visual: str | None) -> None:
         """Refuse features that do not exist, or are of the other modality."""
         for name, modality in ((audio, "audio"), *((name, "visual") for name in visual if name)):
-            _known("features", name, self.features, where)
+            known("features", name, self.features, where)
             if self.features[name].modality != modality:
                 raise ValueError(f"{where}: features '{name}' are {self.features[name].modality}, not {modality}")
 
     def _can_parse(self, experiment: ParsingExperiment, where: str) -> None:
         for dataset in experiment.datasets:
-            _known("dataset", dataset, self.datasets, where)
-        _known("feature set", experiment.features, self.feature_sets, where)
+            known("dataset", dataset, self.datasets, where)
+        known("feature set", experiment.features, self.feature_sets, where)
         if experiment.pseudo_labels:
-            _known("pseudo-labels", experiment.pseudo_labels, self.pseudo_labels, where)
+            known("pseudo-labels", experiment.pseudo_labels, self.pseudo_labels, where)
         if experiment.reference:
-            _known("parser", experiment.reference, experiment.parsers, f"{where}.reference")
+            known("parser", experiment.reference, experiment.parsers, f"{where}.reference")
         for variant in experiment.parsers:
             plugin = self.parser(variant, where).plugin
             if not experiment.pseudo_labels and plugins.describe("parsers", plugin).get("pseudo_labels", True):
@@ -645,7 +637,7 @@ class Config(_Section):
         """Refuse a dataset without a label map, or without the scores that its audio model stands for."""
         assert experiment.audio_model is not None
         if experiment.mapper:
-            _known("mapper", experiment.mapper, {*self.mappers, REVIEWED}, where)
+            known("mapper", experiment.mapper, {*self.mappers, REVIEWED}, where)
         scores = self.audio_models[experiment.audio_model].scores
         for dataset in experiment.datasets:
             if self.mapper_of(experiment, dataset) == REVIEWED and not is_map_file(
@@ -687,6 +679,15 @@ class Config(_Section):
     def parser_hyper(self, experiment: str, variant: str) -> dict[str, Any]:
         """The overrides of a parser in an experiment: the experiment's, and over them its own."""
         return merged(self.parsing[experiment].hyper, self.parser(variant).hyper)
+
+    def prompter(self, variant: str, where: str = "prompters") -> PrompterConfig:
+        """The prompter of that name; a name without an entry means the plug-in of that name with its defaults."""
+        if variant in self.prompters:
+            return self.prompters[variant]
+        if variant not in plugins.available("prompters"):
+            legal = sorted({*self.prompters, *plugins.available("prompters")})
+            raise ValueError(f"{where}: unknown prompter '{variant}'; available: {', '.join(legal)}")
+        return PrompterConfig(plugin=variant)
 
     def backbone(self, name: str, where: str = "backbones") -> BackboneConfig:
         """The backbone of that name; a name without an entry means the plug-in of that name with its defaults."""
@@ -773,11 +774,6 @@ class Config(_Section):
                 if spec.tune and corruption in spec.tune.corruptions and severity == spec.tune.severity:
                     splits.add(spec.tune.split)
         return sorted(splits)
-
-
-def _known(kind: str, name: str, legal: Any, where: str) -> None:
-    if name not in legal:
-        raise ValueError(f"{where}: unknown {kind} '{name}'; available: {', '.join(sorted(legal)) or 'none'}")
 
 
 def load(values: Mapping[str, Any]) -> Config:

@@ -235,14 +235,28 @@ PROMPT_METRICS = pa.schema(
         _field("prompter", _STR, note="variant name"),
         _field("encoders", _STR, note="the frozen encoders, and where their weights come from"),
         _field("seed", _I4, note="-1: over all seeds"),
-        _field("metric", _STR, note="of the task, or that _gain_over_<prompter>"),
+        _field("metric", _STR, note="of the task, or that _gain_over_ or _p_against_<prompter>"),
         _field("value", _F8),
         _field("unit", _STR),
         _field("n", _I4, note="items scored"),
-        _field("n_missing", _I4, note="items of the split that could not be scored"),
-        _field("low", _F8, note="95 % bootstrap interval over items"),
+        _field("n_missing", _I4, note="items that the metric is meant for and that could not be scored"),
+        _field("low", _F8, note="95 % bootstrap interval over clips, each with all its items"),
         _field("high", _F8),
         _field("note", _STR, note="why there is no value; empty: there is one"),
+    ]
+)
+PROMPT_COSTS = pa.schema(
+    [
+        _field("dataset", _STR),
+        _field("prompter", _STR),
+        _field("seed", _I4),
+        _field("trainable", _I8, note="parameters that were trained: modules and head"),
+        _field("total", _I8, note="parameters with the frozen encoders"),
+        _field("epochs", _I4, note="epochs that were run"),
+        _field("epoch_seconds", _F8, "s", "median over epochs, validation included"),
+        _field("memory", _F8, "MB", "peak of the training: of the GPU's memory or, on a CPU, of the process"),
+        _field("estimated_memory", _F8, "MB", "told before anything was allocated; NaN if it was not"),
+        _field("estimated_macs", _F8, "", "multiplications of one forward pass of a clip; NaN if they were not told"),
     ]
 )
 QUESTIONS = pa.schema(

@@ -6,23 +6,37 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from earshot import contracts, media, plugins
+from earshot import contracts, plugins, prepared, questions
 from earshot.config import overrides
-from earshot.datasets import ClipRow, DatasetError, Index
+from earshot.datasets import ClipRow, DatasetError, EventRow, Index, MaskRow, Parts, QuestionRow
 from earshot.errors import MediaError
-from earshot.files import sha256_of_file
+from earshot.files import fingerprint, sha256_of_file
 from earshot.workers import over_items
 
 _LONGEST = 2_000  # characters of a remark in the facts of a table
 
 
 def index_dataset(
-    name: str, plugin: str, root: str, options: dict[str, Any], workers: int, clips: str, classes: str, events: str
+    name: str,
+    plugin: str,
+    root: str,
+    options: dict[str, Any],
+    workers: int,
+    clips: str,
+    classes: str,
+    events: str,
+    asked: str | None = None,
+    masks: str | None = None,
 ) -> None:
-    """Write the clips, classes and events of a dataset; raises DatasetError if its list cannot be used."""
+    """Write the clips, classes and events of a dataset and, where they have a path, its questions (`asked`) and masks.
+
+    Raises DatasetError if its list cannot be used.
+    """
     module = plugins.load("datasets", plugin)
-    listed = module.index(Path(root), overrides(module.Options, options, f"datasets.{name}.options"))
-    rows = probe_all(listed, Path(root), plugin, workers)
+    chosen = overrides(module.Options, options, f"datasets.{name}.options")
+    listed = module.index(Path(root), chosen)
+    _refuse_unlisted(listed)
+    rows = probe_all(listed, Path(root), plugin, workers, prepared.parts_of(module, Path(root), chosen))
     print(*listed.remarks, sep="\n")
     remarks = [remark if len(remark) <= _LONGEST else f"{remark[:_LONGEST]}… (all: in the log)" for remark in listed.remarks]
     facts = {"dataset": name, "plugin": plugin, "protocol": module.SPEC.protocol, "remarks": remarks}
@@ -31,11 +45,28 @@ def index_dataset(
     named = [{"class_id": i, "name": n, "prompt": readable(n)} for n, i in class_ids.items()]
     contracts.write(named, contracts.CLASSES, classes, facts)
     contracts.write([_event(event, class_ids) for event in listed.events], contracts.EVENTS, events, facts)
+    if asked:
+        words = questions.vocabulary(listed.questions, listed.words)
+        contracts.write([_question(row, class_ids) for row in listed.questions], contracts.QUESTIONS, asked, {**facts, **words})
+    if masks:
+        shown = [{"clip_id": name_of(row), "second": row.second, "mask": row.mask} for row in listed.masks]
+        contracts.write(shown, contracts.MASKS, masks, facts)
 
 
-def _event(event: Any, class_ids: dict[str, int]) -> dict[str, Any]:
+def _question(row: QuestionRow, class_ids: dict[str, int]) -> dict[str, Any]:
     return {
-        "clip_id": clip_id(event.video),
+        "question_id": row.question,
+        "clip_id": name_of(row),
+        "split": row.split,
+        "question": row.text,
+        "kind": row.kind,
+        "answer": class_ids[row.answer],
+    }
+
+
+def _event(event: EventRow, class_ids: dict[str, int]) -> dict[str, Any]:
+    return {
+        "clip_id": name_of(event),
         "modality": event.modality,
         "class_id": class_ids[event.label],
         "onset": event.onset,
@@ -54,38 +85,68 @@ def clip_id(video: str) -> str:
     return PurePosixPath(video).with_suffix("").as_posix()
 
 
-def probe_all(listed: Index, root: Path, source: str, workers: int) -> list[dict[str, Any]]:
-    """Probe every clip; a file that cannot be used gives a row with `available` false and the reason."""
+def name_of(row: ClipRow | EventRow | QuestionRow | MaskRow) -> str:
+    """The name of the clip of a row: its own or, if it has none, that of its file."""
+    return row.clip or clip_id(row.video)
+
+
+def probe_all(
+    listed: Index, root: Path, source: str, workers: int, parts_of: prepared.PartsOf | None = None
+) -> list[dict[str, Any]]:
+    """Probe every clip; a file that cannot be used gives a row with `available` false and the reason.
+
+    `parts_of` gives the files of clips that are not, or not all, videos.
+    """
     _refuse_doubles(listed.clips)
     class_ids = {label: number for number, label in enumerate(listed.classes)}
-    probe_one = partial(_clip_row, root=root, source=source, class_ids=class_ids)
+    probe_one = partial(_clip_row, root=root, source=source, class_ids=class_ids, parts_of=parts_of)
     return over_items(probe_one, listed.clips, workers, chunk=32)
 
 
 def _refuse_doubles(clips: Sequence[ClipRow]) -> None:
     seen: dict[str, str] = {}
     for clip in clips:
-        name = clip_id(clip.video)
+        name = name_of(clip)
         if name in seen:
             raise DatasetError(f"two rows share the clip name '{name}': {seen[name]} and {clip.video}; rename or remove one")
         seen[name] = clip.video
 
 
-def _clip_row(clip: ClipRow, root: Path, source: str, class_ids: dict[str, int]) -> dict[str, Any]:
-    path = root / clip.video
+def _refuse_unlisted(listed: Index) -> None:
+    """Raise DatasetError for a question or a mask of a clip that is not there, or of an answer that is no class."""
+    clips, answers = {name_of(clip) for clip in listed.clips}, set(listed.classes)
+    rows: tuple[QuestionRow | MaskRow, ...] = (*listed.questions, *listed.masks)
+    for row in rows:
+        if name_of(row) not in clips:
+            raise DatasetError(f"{row}: no clip of the list has the name '{name_of(row)}'; correct or remove the row")
+    for asked in listed.questions:
+        if asked.answer not in answers:
+            raise DatasetError(f"question {asked.question}: '{asked.answer}' is none of the {len(answers)} answers; correct it")
+
+
+def _clip_row(
+    clip: ClipRow, root: Path, source: str, class_ids: dict[str, int], parts_of: prepared.PartsOf | None
+) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "clip_id": clip_id(clip.video), "video": clip.video, "split": clip.split, "source": source,
+        "clip_id": name_of(clip), "video": clip.video, "split": clip.split, "source": source,
         "label": class_ids[clip.label] if clip.label else -1, "start": clip.start, "end": clip.end,
     }  # fmt: skip
+    parts = parts_of(row) if parts_of else Parts()
     try:
-        facts = media.probe(path)
+        facts = prepared.probe(root / clip.video, parts)
     except MediaError as error:
         nothing = {"frames": 0, "fps": 0.0, "width": 0, "height": 0, "audio_rate": 0}
-        digest = sha256_of_file(path) if path.is_file() else ""
-        return {**row, **nothing, "sha256": digest, "available": False, "problem": str(error)}
+        return {**row, **nothing, "sha256": _digest(root / clip.video, parts), "available": False, "problem": str(error)}
     return {
         **row,
         "end": clip.end or facts.duration,
         "frames": facts.frames, "fps": facts.fps, "width": facts.width, "height": facts.height,
-        "audio_rate": facts.audio_rate, "sha256": sha256_of_file(path), "available": True, "problem": facts.remark,
+        "audio_rate": facts.audio_rate, "sha256": _digest(root / clip.video, parts), "available": True, "problem": facts.remark,
     }  # fmt: skip
+
+
+def _digest(video: Path, parts: Parts) -> str:
+    """SHA-256 of a clip's file or, if it has several, of theirs; empty if there is none."""
+    found = [path for path in prepared.files(video, parts) if path.is_file()]
+    digests = [sha256_of_file(path) for path in found]
+    return digests[0] if parts == Parts() and digests else fingerprint(digests) if digests else ""

@@ -68,6 +68,14 @@ class Layout:
         labels = spec.options.get("labels")
         return f"{spec.root}/{labels}" if labels else []
 
+    def made_from(self, wildcards: Any) -> str | list[str]:
+        """What a dataset is made of, if it is joined out of another's clips."""
+        options = self.dataset_options(wildcards)
+        maker = options.get("made_by")
+        if self.dataset_plugin(wildcards) != "joined":
+            return []
+        return f"{self.data}/{maker}/prepared.json" if maker else options.get("source", [])
+
     def dataset_listing(self, wildcards: Any) -> str:
         """A fingerprint of a user's folder, so that a video that comes, goes or changes is noticed."""
         spec = self.dataset(wildcards)
@@ -519,3 +527,8 @@ class Layout:
 def _of_sound(spec: Experiment) -> str:
     """What follows a dataset's name in paths of what was heard under the experiment's corruption of the sound, if any."""
     return f"-c/{spec.sound.corruption}/{spec.sound.severity}" if spec.sound else ""
+
+
+def in_order(section: Any) -> Any:
+    """A nested section with sorted keys: Snakemake takes another order of keys for another value."""
+    return {name: in_order(section[name]) for name in sorted(section)} if isinstance(section, dict) else section

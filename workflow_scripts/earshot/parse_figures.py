@@ -5,25 +5,24 @@ has hollow markers. `draw` writes every figure that the data allows, and an inde
 """
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from earshot.figures import GREY, GRID, INK, MARKERS, MUTED, PALETTE, STYLE, WIDTH, Drawn, Look, dodge, dot, legend, save
+from earshot import variant_figures
+from earshot.comparing import gain_of
+from earshot.figures import MUTED, STYLE, WIDTH, Drawn, Look, dodge, dot, legend, save
 from earshot.files import write_json
 from earshot.metrics.parsing_f_score import LEVELS, METRICS
 from earshot.parse_runs import Run, learnt, read_runs
-from earshot.parse_tables import MAIN, Parsing, champion, datasets, gain_of, leaky, overall, short
+from earshot.parse_tables import MAIN, Parsing, champion, datasets, leaky, overall, short
 from earshot.parse_timelines import Sources, draw_timelines
 from earshot.tables import Row
+from earshot.variant_figures import bands, curves_figure
 
 _CAPTIONS = {
     "scores": "F-scores of every parser with their 95 % intervals over videos. Parsers are measured on the same videos: "
@@ -63,11 +62,7 @@ def draw(sources: Sources, metrics: Sequence[Row], about: Parsing, training: Seq
 
 def look_of(metrics: Iterable[Row], about: Parsing) -> Look:
     """Colours and markers in the order of the config."""
-    parsers = about.order(row["parser"] for row in metrics)
-    others = [name for name in parsers if name != about.reference]
-    colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(others)}
-    markers = {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(parsers)}
-    return Look({**colours, about.reference: GREY}, markers)
+    return variant_figures.look_of(about.order(row["parser"] for row in metrics), about.reference)
 
 
 def compared(metrics: Sequence[Row], about: Parsing, dataset: str) -> list[str]:
@@ -98,21 +93,10 @@ def score_figure(metrics: Sequence[Row], about: Parsing, look: Look, dataset: st
             for name, offset in zip(names, offsets, strict=True):
                 if name in rows:
                     dot(axes, _as_method(rows[name]), place + offset, look, hollow=name in leaks)
-        _bands(axes, list(_KINDS.values()), f"{word}s")
+        bands(axes, list(_KINDS.values()), f"{word}s")
         axes.set_xlabel("F-score [%]")
     legend(figure, names, look)
     return figure
-
-
-def _bands(axes: Axes, names: Sequence[str], title: str) -> None:
-    """Rows with every second one shaded, the first on top."""
-    for place in range(0, len(names), 2):
-        axes.axhspan(place - 0.5, place + 0.5, color=GRID, alpha=0.35, linewidth=0)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
-    axes.set_title(title, loc="left")
 
 
 def gain_figure(metrics: Sequence[Row], about: Parsing, look: Look, dataset: str) -> Figure | None:
@@ -129,7 +113,7 @@ def gain_figure(metrics: Sequence[Row], about: Parsing, look: Look, dataset: str
         for place, name in enumerate(names):
             if name in rows:
                 dot(axes, _as_method(rows[name]), place, look, hollow=name in leaks)
-        _bands(axes, names, f"{LEVELS[level]}s")
+        bands(axes, names, f"{LEVELS[level]}s")
         axes.set_xlabel("gain in Type@AV [points]")
     return figure
 
@@ -140,21 +124,8 @@ def training_figure(runs: Sequence[Run], about: Parsing, look: Look, dataset: st
     panels = _panels(own)
     if not panels:
         return None
-    lines = math.ceil(len(panels) / 2)
-    figure, grid = plt.subplots(lines, 2, figsize=(WIDTH, 0.5 + 2.0 * lines), squeeze=False)
     names = about.order(run.parser for run in own)
-    for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
-        for split, metric, style in curves:
-            for name in names:
-                _curve(axes, [run.values(split, metric) for run in own if run.parser == name], name, look, style)
-        axes.set_title(title, loc="left")
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid()
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    legend(figure, names, look)
-    return figure
+    return curves_figure(panels, {name: [run for run in own if run.parser == name] for name in names}, look)
 
 
 def _panels(runs: Sequence[Run]) -> dict[str, list[tuple[str, str, str]]]:
@@ -171,15 +142,3 @@ def _panels(runs: Sequence[Run]) -> dict[str, list[tuple[str, str, str]]]:
     }
     told = {(row["split"], row["metric"]) for run in runs for row in run.training}
     return {title: curves for title, curves in titles.items() if any(curve[:2] in told for curve in curves)}
-
-
-def _curve(axes: Axes, by_seed: Sequence[dict[int, float]], parser: str, look: Look, style: str) -> None:
-    """The mean over seeds at each epoch that all of them tell of."""
-    told = [curve for curve in by_seed if curve]
-    epochs = sorted(set.intersection(*(set(curve) for curve in told))) if told else []
-    if not epochs:
-        return
-    means = [statistics.fmean(curve[epoch] for curve in told) for epoch in epochs]
-    every = max(1, len(epochs) // 5)
-    marks: dict[str, Any] = {"marker": look.markers.get(parser, "o"), "markevery": (every // 2, every), "markersize": 4}
-    axes.plot(epochs, means, style, color=look.colours.get(parser, INK), linewidth=1.5, **marks)

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from earshot import contracts, report
+from earshot.comparing import gain_of, setting
 from earshot.figures import MUTED
 from earshot.files import write_text
 from earshot.parse_runs import Run, drifts, knobs, read_runs
-from earshot.parse_tables import LEAK, MAIN, Parsing, build, champion, datasets, gain_of, leaky, overall, setting
+from earshot.parse_tables import LEAK, MAIN, Parsing, build, champion, datasets, leaky, overall
 from earshot.predictions import read_frame
 from earshot.report import Card, Grid, Headline
-from earshot.tables import DASH, Row, Table, flat, number
+from earshot.tables import DASH, About, Row, Table, flat, number
 
 _EVENTS = "f_score_evt_TypeAV"
 _CARDS = (
@@ -96,16 +97,16 @@ def collect(paths: Paths, about: Parsing, experiment: str) -> ParsingData:
         verdict=verdict(headlines),
         headlines=headlines,
         cards=cards(metrics, runs, about, known[0]) if known else [],
-        gallery=_gallery(index, Path(paths.figures)),
+        gallery=pictures(index, Path(paths.figures)),
         parsers=_parsers(metrics, about, index["look"]),
         tables=[table for table in tables if not table.name.startswith("learnt-")],
         learnt=[table for table in tables if table.name.startswith("learnt-")],
         findings=[found for dataset in known for found in findings(metrics, runs, about, dataset)],
-        figures=_figures(index, Path(paths.figures)),
+        figures=drawn_figures(index, Path(paths.figures)),
         data=[
             parsed_grid(paths.parses, about),
             report.datasets_grid(listed, about, known),
-            *_videos_grids(listed, about, known),
+            *videos_grids(listed, about, known),
             *remarks_grids(paths.clips),
         ],
         environment=report.environment_rows(paths.environment),
@@ -118,7 +119,7 @@ def render(data: ParsingData) -> str:
     return report.environment().get_template("parsing.html.j2").render(data=data)
 
 
-def _videos_grids(listed: report.Paths, about: Parsing, known: Sequence[str]) -> list[Grid]:
+def videos_grids(listed: report.Paths, about: About, known: Sequence[str]) -> list[Grid]:
     """What is wrong with videos; where there are none at all, features came from files, and videos are not missed."""
     if any(row["available"] for path in listed.clips for row in contracts.read(path, contracts.CLIPS)):
         return [report.problems_grid(listed, about, known)]
@@ -132,7 +133,7 @@ def remarks_grids(clips: Sequence[str]) -> list[Grid]:
     return [Grid("Odd rows in the lists", ("dataset", "what, how many, and which"), rows)] if rows else []
 
 
-def _figures(index: Mapping[str, Any], folder: Path) -> dict[str, list[dict[str, Any]]]:
+def drawn_figures(index: Mapping[str, Any], folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The drawn figures by section, as data URIs."""
     figures: dict[str, list[dict[str, Any]]] = {}
     for drawn in index["figures"]:
@@ -142,7 +143,7 @@ def _figures(index: Mapping[str, Any], folder: Path) -> dict[str, list[dict[str,
     return figures
 
 
-def _gallery(index: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+def pictures(index: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     """The timelines with data URIs in place of files."""
     return [
         {**entry, "clips": [{**clip, "image": report.image_uri(folder / clip["file"])} for clip in entry["clips"]]}
@@ -163,17 +164,19 @@ def headline(metrics: Sequence[Row], about: Parsing, dataset: str) -> Headline:
         text, tone = f"{method} parses {points} points worse than {reference}.", "bad"
     else:
         text, tone = f"{method} makes no reliable difference to {reference}.", "even"
-    lead = f"Type@AV of segments: {_gain_in_words(gain)}, on the same {gain['n']} videos"
-    parts = [f"{lead}{_of_seeds(about)}.", *_story(metrics, about, dataset, method)]
+    lead = f"Type@AV of segments: {gain_in_words(gain)}, on the same {gain['n']} videos"
+    parts = [f"{lead}{of_seeds(about)}.", *_story(metrics, about, dataset, method)]
     return Headline(text, " ".join(parts), tone, dataset)
 
 
-def _gain_in_words(gain: Row) -> str:
+def gain_in_words(gain: Row) -> str:
+    """A gain with its interval."""
     low, high = number(gain["low"], sign=True), number(gain["high"], sign=True)
     return f"{number(gain['value'], sign=True)} points, 95 % interval {low} to {high}"
 
 
-def _of_seeds(about: Parsing) -> str:
+def of_seeds(about: About) -> str:
+    """Over how many seeds a mean is, and what a single one leaves open."""
     if len(about.seeds) < 2:
         return " with one seed, so that nothing is known of another training run"
     return f", mean of {len(about.seeds)} seeds"
@@ -182,7 +185,7 @@ def _of_seeds(about: Parsing) -> str:
 def _story(metrics: Sequence[Row], about: Parsing, dataset: str, method: str) -> list[str]:
     """The gain at the level of events, where both parsers end, and what a leak would have promised."""
     events = overall(metrics, gain_of(_EVENTS, about.reference), dataset).get(method)
-    told = [f"Of events: {_gain_in_words(events)}."] if events and math.isfinite(events["value"]) else []
+    told = [f"Of events: {gain_in_words(events)}."] if events and math.isfinite(events["value"]) else []
     scores = overall(metrics, MAIN, dataset)
     ends = [f"{name} reaches {_percent(scores[name])}" for name in (about.reference, method) if name in scores]
     told += [f"{' and '.join(ends)}."] if ends else []
@@ -306,7 +309,7 @@ def parsed_grid(parses: Sequence[str], about: Parsing) -> Grid:
         facts = contracts.facts_of(path)
         rows = read_frame(path, ["available", "problem"], contracts.PARSES)
         lost = rows.loc[~rows["available"], "problem"].tolist()
-        told = (str(facts["features"]), f"{len(rows) - len(lost)} of {len(rows)}", _reasons(lost))
+        told = (str(facts["features"]), f"{len(rows) - len(lost)} of {len(rows)}", reasons(lost))
         counted.setdefault((facts["dataset"], facts["parser"]), told)
     order = about.order(parser for _, parser in counted)
     lines = [(*key, *counted[key]) for key in sorted(counted, key=lambda key: (key[0], order.index(key[1])))]
@@ -314,7 +317,7 @@ def parsed_grid(parses: Sequence[str], about: Parsing) -> Grid:
     return Grid("Videos parsed", ("dataset", "parser", "features", "parsed", "missing because"), lines, note)
 
 
-def _reasons(problems: Sequence[str]) -> str:
+def reasons(problems: Sequence[str]) -> str:
     """Problems by kind, the most frequent first; names in quotes are left out so that equal ones are counted together."""
     counts = Counter(re.sub(r" ?'[^']*'", "", problem) or "not said" for problem in problems)
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

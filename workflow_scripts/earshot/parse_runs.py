@@ -29,8 +29,13 @@ class Run:
 
     def values(self, split: str, metric: str) -> dict[int, float]:
         """A value by epoch, of those that are finite."""
-        rows = (row for row in self.training if (row["split"], row["metric"]) == (split, metric))
-        return {row["epoch"]: row["value"] for row in rows if math.isfinite(row["value"])}
+        return curve(self.training, split, metric)
+
+
+def curve(training: Iterable[Row], split: str, metric: str) -> dict[int, float]:
+    """A value of rows of TRAINING by epoch, where it is finite."""
+    rows = (row for row in training if (row["split"], row["metric"]) == (split, metric))
+    return {row["epoch"]: row["value"] for row in rows if math.isfinite(row["value"])}
 
 
 def read_runs(parses: Iterable[str], training: Iterable[str] = ()) -> list[Run]:
@@ -39,16 +44,23 @@ def read_runs(parses: Iterable[str], training: Iterable[str] = ()) -> list[Run]:
     Files of TRAINING lie as those of PARSES do, `<dataset>/<parser>/<seed>.parquet`. Raises ContractError for one that belongs
     to no parses, and for parses that do not say whose they are.
     """
-    parsed = {_place(path): path for path in parses}
-    trained = {_place(path): path for path in training}
-    if lost := sorted(set(trained) - set(parsed)):
-        raise contracts.ContractError(f"{trained[lost[0]]}: no parses of {lost[0]} were given beside this training")
-    runs = [_run(path, trained.get(place, "")) for place, path in parsed.items()]
+    runs = [_run(path, trained) for path, trained in beside(parses, training, "training")]
     return sorted(runs, key=lambda run: (run.dataset, run.parser, run.seed))
 
 
-def _place(path: str) -> str:
-    return str(Path(*Path(path).with_suffix("").parts[-3:]))
+def beside(files: Iterable[str], others: Iterable[str], what: str, suffix: str = ".parquet") -> list[tuple[str, str]]:
+    """Each file with the other of its place, `<dataset>/<variant>/<seed>`, or an empty text; `suffix` ends the others' names.
+
+    Raises ContractError for one of the others, called `what`, that has no file.
+    """
+    own, found = {_place(path, ".parquet"): path for path in files}, {_place(path, suffix): path for path in others}
+    if lost := sorted(set(found) - set(own)):
+        raise contracts.ContractError(f"{found[lost[0]]}: nothing that {lost[0]} says was given beside this {what}")
+    return [(path, found.get(place, "")) for place, path in own.items()]
+
+
+def _place(path: str, suffix: str) -> str:
+    return str(Path(*Path(path.removesuffix(suffix)).parts[-3:]))
 
 
 def _run(parses: str, training: str) -> Run:

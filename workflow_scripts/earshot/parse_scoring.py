@@ -10,20 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from earshot import contracts
+from earshot import contracts, variant_files
 from earshot.contracts import ContractError
 from earshot.metrics import parsing_f_score
 from earshot.metrics.parsing_f_score import KINDS, LEVELS, METRICS, MODALITIES, SEGMENTS, Bools, Counts, Floats
-from earshot.metrics.significance import Bootstrap, bounds, means, sign_flip
 from earshot.predictions import read_frame
+from earshot.seed_scores import Comparison, Variant
 
-ALL_SEEDS = -1
-NOTHING_SCORED = "no clip could be scored"
 _FACTS = ("dataset", "split", "parser", "plugin", "features", "leak", "seed")
 _OF_PARSER = ("plugin", "features", "leak")  # the same with all seeds
 
@@ -88,21 +82,16 @@ def score(
     """
     judged = _read_split(clips, events, classes, split)
     facts = [_facts_of(path) for path in parses]
-    _refuse_mixtures(parses, facts, split)
+    variant_files.refuse_mixtures(parses, facts, split, "parser", "parses", _OF_PARSER)
     runs = [_read_run(path, told, judged) for path, told in zip(parses, facts, strict=True)]
-    parsers = {name: _Parser([run for run in runs if run.facts["parser"] == name]) for name in _names(runs)}
+    of_parser = {name: [run for run in runs if run.facts["parser"] == name] for name in _names(runs)}
+    parsers = {name: _variant(own) for name, own in of_parser.items()}
     if reference and reference not in parsers:
         raise ValueError(f"reference '{reference}' is none of the parsers that were scored: {', '.join(parsers)}")
-    if reference and parsers[reference].shown["leak"]:
+    if reference and parsers[reference].columns["leak"]:
         raise ValueError(f"reference '{reference}' was shown labels of the clips: gains over it would mean nothing")
-    ever = np.any([run.scored for run in runs], axis=0)  # clips that nobody could parse carry no information
-    bootstrap = Bootstrap(int(ever.sum()))
-    rows = [row for parser in parsers.values() for row in _score_rows(parser, bootstrap, ever)]
-    if reference:
-        rows += _gain_rows(parsers, reference, bootstrap, ever)
-    order = list(parsers)
-    rows.sort(key=lambda row: order.index(row["parser"]))
-    by_class = [row for parser in parsers.values() for row in _class_rows(parser, judged)]
+    rows = list(Comparison(METRICS, parsers).rows(reference))
+    by_class = [row for own in of_parser.values() for row in _class_rows(own, judged)]
     return Scores(rows, by_class, [run.remark for run in runs if run.remark])
 
 
@@ -151,52 +140,24 @@ class _Run:
 
 
 def _facts_of(path: str | Path) -> dict[str, Any]:
-    facts = contracts.facts_of(path)
-    if absent := [fact for fact in _FACTS if fact not in facts]:
-        raise ContractError(f"{path}: does not tell its {', '.join(absent)}; delete it and run the workflow again")
-    return facts
+    return variant_files.told_facts(path, _FACTS)
 
 
 def _read_run(path: str | Path, facts: Mapping[str, Any], judged: _Split) -> _Run:
     rows = read_frame(path, ["clip_id", "available"], contracts.PARSES)
-    places = _places(path, rows["clip_id"], judged.clips)
+    places = variant_files.places(path, rows["clip_id"], judged.clips)
     available = rows["available"].to_numpy(dtype=bool)
     n_classes = len(judged.names)
-    video = _probabilities(path, "video_prob", rows, (n_classes,))
-    segments = _probabilities(path, "segment_prob", rows, (SEGMENTS, len(MODALITIES), n_classes))
+    video = variant_files.read_lists(path, "video_prob", rows["clip_id"], available, (n_classes,))
+    segments = variant_files.read_lists(
+        path, "segment_prob", rows["clip_id"], available, (SEGMENTS, len(MODALITIES), n_classes)
+    )
     finite = np.isfinite(video).all(axis=1) & np.isfinite(segments).all(axis=(1, 2, 3))
     lost = rows["clip_id"][available & ~finite].tolist()
     remark = f"{facts['parser']}, seed {facts['seed']}: not scored, for scores that are not finite: {', '.join(lost)}"
     scored = (available & finite)[places]
     decided = parsing_f_score.decisions(video[places][scored], segments[places][scored])
     return _scored(facts, scored, decided, judged.truth[scored], remark if lost else "")
-
-
-def _places(path: str | Path, found: pd.Series, wanted: Sequence[str]) -> NDArray[np.intp]:
-    """The row of each clip of the split; raises ContractError unless each has exactly one, and no other clip has any."""
-    if found.duplicated().any():
-        raise ContractError(f"{path}: clip '{found[found.duplicated()].iloc[0]}' is there twice")
-    for what, odd in (("lacks", set(wanted) - set(found)), ("has, beyond the split,", set(found) - set(wanted))):
-        if odd:
-            raise ContractError(f"{path}: {what} {len(odd)} clips, such as '{min(odd)}'; delete it and run the workflow again")
-    return pd.Index(found).get_indexer(pd.Index(wanted))
-
-
-def _probabilities(path: str | Path, column: str, rows: pd.DataFrame, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A column of lists as (rows, *shape), NaN where a clip is unavailable; raises ContractError for lists of other lengths."""
-    lists = pq.read_table(path, columns=[column])[column].combine_chunks()
-    lengths = pa.compute.list_value_length(lists).to_numpy()
-    available = rows["available"].to_numpy(dtype=bool)
-    wrong = lengths != np.where(available, np.prod(shape), 0)
-    if wrong.any():
-        first = int(wrong.argmax())
-        raise ContractError(
-            f"{path}: {column} of clip '{rows['clip_id'][first]}' has {lengths[first]} numbers, "
-            f"not {np.prod(shape) if available[first] else 'none, as of a clip that is unavailable'}"
-        )
-    values = np.full((len(rows), *shape), np.nan, dtype=np.float32)
-    values[available] = lists.flatten().to_numpy().reshape(-1, *shape)
-    return values
 
 
 def _scored(facts: Mapping[str, Any], scored: Bools, decided: Bools, truth: Bools, remark: str) -> _Run:
@@ -212,106 +173,27 @@ def _scored(facts: Mapping[str, Any], scored: Bools, decided: Bools, truth: Bool
     return _Run(facts, scored, values, counts, summary, remark)
 
 
-def _refuse_mixtures(parses: Sequence[str | Path], facts: Sequence[Mapping[str, Any]], split: str) -> None:
-    """Raise ContractError if the files do not belong into one table."""
-    if not parses:
-        raise ContractError("there are no parses to score")
-    paths: dict[tuple[str, int], str | Path] = {}
-    first: dict[str, tuple[str | Path, Mapping[str, Any]]] = {}
-    for path, told in zip(parses, facts, strict=True):
-        if told["split"] != split or told["dataset"] != facts[0]["dataset"]:
-            raise ContractError(
-                f"{path}: parses of {told['dataset']}, split '{told['split']}', cannot be scored as those of "
-                f"{facts[0]['dataset']}, split '{split}'"
-            )
-        run = told["parser"], told["seed"]
-        if run in paths:
-            raise ContractError(f"{paths[run]} and {path} are both of parser '{run[0]}', seed {run[1]}")
-        paths[run] = path
-        other, before = first.setdefault(told["parser"], (path, told))
-        if odd := [fact for fact in _OF_PARSER if told[fact] != before[fact]]:
-            raise ContractError(f"{other} and {path}: parser '{told['parser']}' is told to have another {' and '.join(odd)}")
-
-
 # --- what is made of it -----------------------------------------------------------------------------------------------
 
 
-class _Parser:
-    """All seeds of a parser, in their order."""
-
-    def __init__(self, runs: Sequence[_Run]) -> None:
-        self.runs = sorted(runs, key=lambda run: run.facts["seed"])
-        facts = runs[0].facts
-        self.whose = {"dataset": facts["dataset"], "parser": facts["parser"]}
-        self.shown = {"features": facts["features"], "leak": bool(facts["leak"])}
-        self.scored = np.array([run.scored for run in self.runs])  # (S, N)
-        self.values = np.array([[run.values[metric] for metric in METRICS] for run in self.runs])  # (S, M, N)
-
-    def clip_means(self) -> Floats:
-        """Means over the seeds that could parse a clip (M, N); NaN where none could."""
-        sums = np.nan_to_num(self.values).sum(axis=0)
-        return np.divide(sums, self.scored.sum(axis=0), out=np.full_like(sums, np.nan), where=self.scored.any(axis=0))
-
-    def row(self, seed: int, scored: Bools, missing: Bools, **values: Any) -> dict[str, Any]:
-        """A row of PARSING_METRICS, of clips by mask (N,)."""
-        return {**self.whose, **self.shown, "seed": seed, "n": int(scored.sum()), "n_missing": int(missing.sum()), **values}
+def _variant(runs: Sequence[_Run]) -> Variant:
+    """A parser with all its seeds, in their order."""
+    runs = sorted(runs, key=lambda run: run.facts["seed"])
+    facts = runs[0].facts
+    columns = {name: facts[name] for name in ("dataset", "parser", "features")} | {"leak": bool(facts["leak"])}
+    values = np.array([[run.values[metric] for metric in METRICS] for run in runs])
+    summaries = np.array([[run.summary[metric] for metric in METRICS] for run in runs])
+    return Variant(columns, [run.facts["seed"] for run in runs], values, summaries)
 
 
-def _score_rows(parser: _Parser, bootstrap: Bootstrap, ever: Bools) -> Iterator[dict[str, Any]]:
-    """Rows of the ten scores, of each seed and over all seeds."""
-    pairs = zip(parser.values[..., ever], parser.scored[:, ever], strict=True)
-    resampled = np.stack([100 * _means(bootstrap, values, scored) for values, scored in pairs])  # (S, R, M)
-    scores = np.array([[run.summary[metric] for metric in METRICS] for run in parser.runs])  # (S, M)
-    for run, values, replicates in zip(parser.runs, scores, resampled, strict=True):
-        note = "" if run.scored.any() else NOTHING_SCORED
-        for told in _told(values, replicates, note):
-            yield parser.row(run.facts["seed"], run.scored, ~run.scored, unit="%", **told)
-    empty = [str(run.facts["seed"]) for run in parser.runs if not run.scored.any()]
-    note = f"{NOTHING_SCORED} with seed {', '.join(empty)}" if empty else ""
-    scored, missing = np.logical_or.reduce(parser.scored), np.logical_or.reduce(~parser.scored)
-    for told in _told(scores.mean(axis=0), resampled.mean(axis=0), note):
-        yield parser.row(ALL_SEEDS, scored, missing, unit="%", **told)
-
-
-def _means(bootstrap: Bootstrap, values: Floats, scored: Bools) -> Floats:
-    """Resampled means (R, M) of values (M, N) over the clips (N,) that were scored."""
-    return bootstrap.ratios(np.where(scored, values, 0), scored[None].astype(np.float64))
-
-
-def _told(values: Floats, resampled: Floats, note: str) -> Iterator[dict[str, Any]]:
-    """Values (M,) by metric with the bounds of their replicates (R, M)."""
-    low, high = bounds(values, resampled)
-    for place, metric in enumerate(METRICS):
-        numbers = {"value": float(values[place]), "low": float(low[place]), "high": float(high[place])}
-        yield {"metric": metric, **numbers, "note": note}
-
-
-def _gain_rows(parsers: Mapping[str, _Parser], reference: str, bootstrap: Bootstrap, ever: Bools) -> Iterator[dict[str, Any]]:
-    """Rows of the gains of every other parser over the reference, and of their p."""
-    base = parsers[reference].clip_means()
-    for parser in (parser for name, parser in parsers.items() if name != reference):
-        differences = parser.clip_means() - base
-        both = ~np.isnan(differences[0])
-        zeroed = np.where(both, differences, 0)
-        values = means(zeroed, both[None].astype(np.float64))
-        p = np.where(both.any(), sign_flip(zeroed[:, both]), np.nan)
-        note = "" if both.any() else NOTHING_SCORED
-        for place, told in enumerate(_told(100 * values, 100 * _means(bootstrap, zeroed[:, ever], both[ever]), note)):
-            metric = told.pop("metric")
-            cut = {name: round(told[name], 9) + 0.0 for name in ("value", "low", "high")}  # sums leave a dust about 0
-            yield parser.row(ALL_SEEDS, both, ~both, metric=f"{metric}_gain_over_{reference}", unit="points", **{**told, **cut})
-            nothing = {"low": np.nan, "high": np.nan, "note": note}
-            name = f"{metric}_p_against_{reference}"
-            yield parser.row(ALL_SEEDS, both, ~both, metric=name, unit="p", value=float(p[place]), **nothing)
-
-
-def _class_rows(parser: _Parser, judged: _Split) -> Iterator[dict[str, Any]]:
+def _class_rows(runs: Sequence[_Run], judged: _Split) -> Iterator[dict[str, Any]]:
     """Rows of PARSING_CLASS_METRICS: counts of all seeds together; `n` from what is true in the whole split."""
     true = parsing_f_score.counts(judged.truth, judged.truth)
+    whose = {name: runs[0].facts[name] for name in ("dataset", "parser")}
     for level, name in LEVELS.items():
-        found = Counts(*(np.sum(parts, axis=0) for parts in zip(*(run.counts[level] for run in parser.runs), strict=True)))
+        found = Counts(*(np.sum(parts, axis=0) for parts in zip(*(run.counts[level] for run in runs), strict=True)))
         f, n = 100 * parsing_f_score.f_scores(found), true[level].summed().tp
         for kind, row in enumerate(KINDS):
             for place, (class_id, label) in enumerate(judged.names.items()):
                 numbers = {"f_score": float(f[kind, place]), "n": int(n[kind, place])}
-                yield {**parser.whose, "class_id": class_id, "name": label, "level": name, "kind": row, **numbers}
+                yield {**whose, "class_id": class_id, "name": label, "level": name, "kind": row, **numbers}

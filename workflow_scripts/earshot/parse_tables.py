@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from earshot import contracts, published_numbers
+from earshot import comparing, contracts, published_numbers
+from earshot.comparing import each, ends, gain_of, leading, one_seed_note, setting, significant, spread, switch, tested_note
 from earshot.files import write_text
 from earshot.metrics.parsing_f_score import KINDS, LEVELS, METRICS
-from earshot.metrics.significance import FLIPS, holm
 from earshot.parse_runs import Run, free_mu, knobs, learnt, read_runs
 from earshot.scoring import ALL_SEEDS
 from earshot.tables import (
     DAGGER,
     DASH,
-    LEVEL,
     About,
     Row,
     Table,
@@ -106,11 +105,6 @@ def short(metric: str) -> str:
     return f"{level} {kind.replace('TypeAV', 'Type@AV').replace('EventAV', 'Event@AV')}"
 
 
-def gain_of(metric: str, reference: str) -> str:
-    """The name of a metric's paired gain over a reference."""
-    return f"{metric}_gain_over_{reference}"
-
-
 def overall(metrics: Iterable[Row], metric: str, dataset: str) -> dict[str, Row]:
     """Rows over all seeds of a metric, by parser."""
     wanted = (metric, dataset, ALL_SEEDS)
@@ -145,7 +139,7 @@ def score_table(metrics: Sequence[Row], about: Parsing, dataset: str) -> Table |
     body = [(_marked(n, leaks), seen[n], *(interval(columns[metric].get(n)) for metric in METRICS)) for n in names]
     best, second, beyond = set(), set(), unproven(metrics, dataset)
     for place, rows in enumerate(columns.values(), start=2):
-        first, next_ = _leading({n: rows[p]["value"] for n, p in enumerate(names) if p in rows and p not in beyond})
+        first, next_ = leading({n: rows[p]["value"] for n, p in enumerate(names) if p in rows and p not in beyond})
         best |= {(n, place) for n in first}
         second |= {(n, place) for n in next_}
     caption = (
@@ -178,27 +172,6 @@ def _made_up_note(parsers: Iterable[str]) -> str:
     return f" {told}: features that are made up or of an untrained model, so no result." if told else ""
 
 
-def _leading(values: Mapping[int, float]) -> tuple[set[int], set[int]]:
-    """The places of the highest value and, among three or more, of the second; several where values are equal."""
-    finite = {place: value for place, value in values.items() if math.isfinite(value)}
-    ranks = sorted(set(finite.values()), reverse=True)
-    if len(finite) < 2:
-        return set(), set()
-    second = ranks[1] if len(ranks) > 1 and len(finite) > 2 else math.nan
-    return {p for p, v in finite.items() if v == ranks[0]}, {p for p, v in finite.items() if v == second}
-
-
-def setting(rows: Iterable[Row], about: Parsing) -> str:
-    """Clips scored of those in the split, and seeds."""
-    counts: dict[tuple[int, int], list[str]] = {}
-    for row in rows:
-        counts.setdefault((row["n"], row["n"] + row["n_missing"]), []).append(row["parser"])
-    whose = {key: f" ({', '.join(about.order(names))})" if len(counts) > 1 else "" for key, names in counts.items()}
-    told = [f"{n} of {whole}{names}" for (n, whole), names in whose.items()]
-    seeds = f"seed{'s' if len(about.seeds) != 1 else ''} {', '.join(map(str, about.seeds))}"
-    return f"Videos scored: {'; '.join(told)}, split {about.split}; {seeds}."
-
-
 def _unscored(rows: Mapping[str, Row], about: Parsing) -> str:
     """Why parsers have dashes in place of numbers."""
     reasons = {parser: row["note"] for parser, row in rows.items() if not math.isfinite(row["value"]) and row["note"]}
@@ -213,7 +186,7 @@ def gain_table(metrics: Sequence[Row], about: Parsing, dataset: str) -> Table | 
     if not names:
         return None
     leaks = leaky(metrics, dataset)
-    marks = {metric: _significant(overall(metrics, f"{metric}_p_against_{reference}", dataset), leaks) for metric in METRICS}
+    marks = {metric: significant(overall(metrics, f"{metric}_p_against_{reference}", dataset), leaks) for metric in METRICS}
     body = []
     for name in names:
         cells = [
@@ -224,31 +197,11 @@ def gain_table(metrics: Sequence[Row], about: Parsing, dataset: str) -> Table | 
     tested = any(row["metric"].endswith(f"_p_against_{reference}") for row in metrics)
     caption = (
         f"Gain over {reference} in points of F-score, on the same videos, with 95 % paired bootstrap intervals over videos, "
-        f"not corrected for the number of comparisons. {_test(tested)}{_one_seed(about)}"
+        f"not corrected for the number of comparisons. {tested_note('parsers') if tested else ''}{one_seed_note(about)}"
         f"{setting(columns[MAIN].values(), about)}{_leak_note(leaks)}"
     )
     header = ("parser", *map(short, METRICS))
     return Table(f"gains-{dataset}", f"Gain over {reference}: {dataset}", caption, header, tuple(body))
-
-
-def _significant(tests: Mapping[str, Row], leaks: Iterable[str]) -> set[str]:
-    """Parsers whose gain holds at the level after Holm's correction within a column; those that leak are not tested."""
-    found = {name: row["value"] for name, row in tests.items() if name not in leaks and math.isfinite(row["value"])}
-    return {name for name, p in zip(found, holm(list(found.values())), strict=True) if p < LEVEL}
-
-
-def _test(tested: bool) -> str:
-    if not tested:
-        return ""
-    return (
-        f"{DAGGER}: p < {LEVEL} in a two-sided paired sign-flip test over videos ({FLIPS:,} flips), corrected by Holm's method "
-        "for the parsers of a column, and not for the number of columns. "
-    )
-
-
-def _one_seed(about: Parsing) -> str:
-    """Intervals over videos say nothing of another training run, which is worth a warning where there was but one."""
-    return "There is one seed: how much another training run would differ is not known. " if len(about.seeds) < 2 else ""
 
 
 def ablation_table(metrics: Sequence[Row], runs: Sequence[Run], about: Parsing, dataset: str) -> Table | None:
@@ -261,7 +214,7 @@ def ablation_table(metrics: Sequence[Row], runs: Sequence[Run], about: Parsing, 
     leaks, body = leaky(metrics, dataset), []
     for name in about.order(scores):
         if name in varied or name == about.reference:
-            switches = [_switch(varied.get(name, {}).get(knob, "")) for knob in columns]
+            switches = [switch(varied.get(name, {}).get(knob, "")) for knob in columns]
             body.append((_marked(name, leaks), *switches, *_summary(metrics, about, dataset, name)))
     caption = (
         f"Parsers of one plug-in that differ in these settings, beside {about.reference}: F-scores in percent and gains over "
@@ -279,14 +232,8 @@ def _differing(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for plugin in dict.fromkeys(run.plugin for run in runs):
         group = {run.parser: {"features": run.features, **knobs(run)} for run in runs if run.plugin == plugin}
-        every = sorted({knob for own in group.values() for knob in own})
-        differ = [knob for knob in every if len({own.get(knob) for own in group.values()}) > 1]
-        found |= {name: {knob: own.get(knob, "") for knob in differ} for name, own in group.items()} if differ else {}
+        found |= comparing.differing(group)
     return found
-
-
-def _switch(value: str) -> str:
-    return {"True": "on", "False": "off"}.get(value, value)
 
 
 def _summary(metrics: Sequence[Row], about: Parsing, dataset: str, parser: str) -> list[str]:
@@ -308,19 +255,13 @@ def seed_table(metrics: Sequence[Row], about: Parsing, dataset: str) -> Table | 
     if not names:
         return None
     leaks = leaky(metrics, dataset)
-    body = [(_marked(name, leaks), *(_spread(by_seed.get((name, metric), [])) for metric in METRICS)) for name in names]
+    body = [(_marked(name, leaks), *(spread(by_seed.get((name, metric), [])) for metric in METRICS)) for name in names]
     caption = (
         "Mean and standard deviation over seeds of the F-scores in percent: how much one training run differs from another, "
         f"which the intervals over videos do not tell. Seeds {', '.join(map(str, about.seeds))}, split {about.split}."
         f"{_leak_note(leaks)}"
     )
     return Table(f"seeds-{dataset}", f"Spread over seeds: {dataset}", caption, ("parser", *map(short, METRICS)), tuple(body))
-
-
-def _spread(values: Sequence[float], digits: int = 1) -> str:
-    if len(values) < 2:
-        return number(values[0], digits) if values else DASH
-    return f"{number(statistics.fmean(values), digits)} ± {number(statistics.stdev(values), digits)}"
 
 
 def class_table(metrics: Sequence[Row], by_class: Sequence[Row], about: Parsing, dataset: str, level: str) -> Table | None:
@@ -372,8 +313,8 @@ def learnt_table(runs: Sequence[Run], about: Parsing, dataset: str) -> Table | N
         group = [run for run in own if run.parser == name]
         epochs = [max(row["epoch"] for row in run.training) for run in group]
         kept = [str(run.epoch) if run.epoch else DASH for run in group]
-        ends = [_ends(group, metric) for metric in ("loss", *scalars)]
-        body.append((_marked(name, {r.parser for r in group if r.leak}), _each(epochs), ", ".join(kept), *ends))
+        told = [ends([run.values("train", metric) for run in group]) for metric in ("loss", *scalars)]
+        body.append((_marked(name, {r.parser for r in group if r.leak}), each(epochs), ", ".join(kept), *told))
     caption = (
         "Means over seeds at the first and at the last epoch, with the standard deviation over seeds at the last; the parser "
         "that is scored has the weights of the epoch that was kept, by seed. lambda is the mean weight of the similarity loss "
@@ -381,20 +322,6 @@ def learnt_table(runs: Sequence[Run], about: Parsing, dataset: str) -> Table | N
     )
     header = ("parser", "epochs", "epoch kept", "loss", *(name.replace("_", " ") for name in scalars))
     return Table(f"learnt-{dataset}", f"What training ended with: {dataset}", caption, header, tuple(body))
-
-
-def _each(values: Sequence[int]) -> str:
-    return ", ".join(map(str, dict.fromkeys(values)))
-
-
-def _ends(group: Sequence[Run], metric: str) -> str:
-    """A scalar at the first and last epoch, over seeds."""
-    curves = [curve for run in group if (curve := run.values("train", metric))]
-    if not curves:
-        return DASH
-    first, last = ([curve[pick(curve)] for curve in curves] for pick in (min, max))
-    end = _spread(last, 2)
-    return end if len(curves[0]) < 2 else f"{number(statistics.fmean(first), 2)} to {end}"
 
 
 def _drift_note(runs: Sequence[Run]) -> str:

@@ -58,20 +58,21 @@ def _logged(run: Run, metrics: Sequence[Row], experiment: str, about: Parsing, c
     }
     key = f"{experiment}/{run.dataset}/{run.parser}/{run.seed}"
     title = f"{run.parser} · seed {run.seed} · {run.dataset}"
-    return Logged(key, title, params, [*_scores(rows), *_epochs(run)], salt=content)
+    return Logged(key, title, params, [*score_points(rows), *epoch_points(run.training)], salt=content)
 
 
-def _scores(rows: Sequence[Row]) -> Iterator[tuple[str, float, int]]:
+def score_points(rows: Sequence[Row]) -> Iterator[tuple[str, float, int]]:
     """The scores of a seed with their intervals, and the clips behind them."""
     for row in rows:
         parts = ((row["metric"], row["value"]), (f"{row['metric']}_low", row["low"]), (f"{row['metric']}_high", row["high"]))
         yield from ((name, float(value), 0) for name, value in parts if math.isfinite(value))
     if rows:
-        yield from (("clips", float(rows[0]["n"]), 0), ("clips_missing", float(rows[0]["n_missing"]), 0))
+        most = max(rows, key=lambda row: row["n"] + row["n_missing"])  # a metric may be meant for a part of the split
+        yield from (("clips", float(most["n"]), 0), ("clips_missing", float(most["n_missing"]), 0))
 
 
-def _epochs(run: Run) -> Iterator[tuple[str, float, int]]:
+def epoch_points(training: Sequence[Row]) -> Iterator[tuple[str, float, int]]:
     """Every value of every epoch, as `train/<metric>` or `val/<metric>`."""
-    for row in run.training:
+    for row in training:
         if math.isfinite(row["value"]):
             yield f"{row['split']}/{row['metric']}", float(row["value"]), row["epoch"]

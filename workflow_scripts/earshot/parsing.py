@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from earshot import contracts, feature_store, parsing_data, plugins, weights
 from earshot.config import overrides
+from earshot.epochs import Best, Means, metric
 from earshot.files import fingerprint, sha256_of_file
 from earshot.importing import checkpoint_facts, classes_in, read_published
 from earshot.label_spaces import identity
@@ -286,21 +287,6 @@ def scores_of(built: Built, clips: Split) -> dict[str, float]:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-class _Best:
-    """The weights of the best epoch so far, or of the last one."""
-
-    def __init__(self, settings: Any) -> None:
-        self.settings, self.value, self.epoch = settings, -math.inf, settings.epochs
-        self.state: dict[str, Tensor] = {}
-
-    def look(self, epoch: int, value: float, model: nn.Module) -> None:
-        """Note the score of an epoch; equal ones are decided by the settings."""
-        better = value >= self.value if self.settings.ties == "later" else value > self.value
-        if self.settings.keep == "best" and better:
-            self.value, self.epoch = value, epoch
-            self.state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
 class _Trainer:
     """The loop over epochs, which are counted from 1."""
 
@@ -308,7 +294,7 @@ class _Trainer:
         self.built, self.training, self.held, self.seed, self.resume = built, training, held, seed, resume
         self.settings = built.hyper.train
         self.optimizer = built.hyper.optim.build(built.model)
-        self.best = _Best(self.settings)
+        self.best = Best(self.settings.keep, self.settings.ties, self.settings.epochs)
         self.metrics: list[dict[str, Any]] = []
         self.saved = time.monotonic()
 
@@ -318,8 +304,8 @@ class _Trainer:
             self._epoch(epoch)
             if self.held is not None:
                 found = scores_of(self.built, self.held)
-                self.metrics += [_metric(epoch, "val", name, value, "%") for name, value in found.items()]
-                self.best.look(epoch, found[self.settings.select_by], self.built.model)
+                self.metrics += [metric(epoch, "val", name, value, "%") for name, value in found.items()]
+                self.best.look(epoch, found[self.settings.select_by], self.built.model.state_dict())
             if time.monotonic() - self.saved >= _SAVE_EVERY:
                 self._save(epoch)
         return self.metrics
@@ -331,13 +317,13 @@ class _Trainer:
             group["lr"] = rate
         torch.manual_seed(seed_of("dropout", self.seed, epoch) % 2**63)
         self.built.model.train()
-        means = _Means()
+        means = Means()
         for batch in self._batches(epoch):
             means.add(self._step(batch), len(batch.weak))
         if not (math.isfinite(means.of("loss")) and self._answers()):
             raise ValueError(f"training diverged in epoch {epoch}: its loss is {means.of('loss')}; lower `lr`, {rate:g} there")
-        self.metrics += [_metric(epoch, "train", name, value, unit) for name, value, unit in means.all()]
-        self.metrics.append(_metric(epoch, "train", "lr", rate, ""))
+        self.metrics += [metric(epoch, "train", name, value, unit) for name, value, unit in means.all()]
+        self.metrics.append(metric(epoch, "train", "lr", rate, ""))
         print(f"epoch {epoch}: loss {means.of('loss'):.4f}")
 
     @torch.no_grad()
@@ -369,8 +355,7 @@ class _Trainer:
         return {"loss": loss.detach(), **terms, **told, "gradient_norm": norm.detach()}
 
     def _save(self, epoch: int) -> None:
-        best = {"value": self.best.value, "epoch": self.best.epoch, "state": self.best.state}
-        state = {"model": self.built.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": best}
+        state = {"model": self.built.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best.told()}
         self.resume.save({"epoch": epoch, "metrics": self.metrics, **state})
         self.saved = time.monotonic()
 
@@ -381,34 +366,7 @@ class _Trainer:
             return 0
         self.built.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.best.value, self.best.epoch, self.best.state = (state["best"][name] for name in ("value", "epoch", "state"))
+        self.best.take(state["best"])
         self.metrics = state["metrics"]
         print(f"going on after epoch {state['epoch']}")
         return int(state["epoch"])
-
-
-class _Means:
-    """Means over an epoch, by clip; read from the device once, at its end."""
-
-    def __init__(self) -> None:
-        self.steps: list[dict[str, Tensor]] = []
-        self.sizes: list[int] = []
-
-    def add(self, told: dict[str, Tensor], clips: int) -> None:
-        """Note what a step told of so many clips."""
-        self.steps.append(told)
-        self.sizes.append(clips)
-
-    def of(self, name: str) -> float:
-        """The mean of one scalar."""
-        values = torch.stack([step[name] for step in self.steps]).double().cpu().numpy()
-        return float(np.average(values, weights=self.sizes))
-
-    def all(self) -> Iterator[tuple[str, float, str]]:
-        """Name, mean and unit of all scalars."""
-        for name in self.steps[0]:
-            yield name, self.of(name), "nats" if name.startswith("loss") else ""
-
-
-def _metric(epoch: int, split: str, metric: str, value: float, unit: str) -> dict[str, Any]:
-    return {"epoch": epoch, "split": split, "metric": metric, "value": value, "unit": unit}

@@ -11,7 +11,7 @@ from typing import Any
 from earshot import digests, plugins
 from earshot.config import REVIEWED, FeatureConfig, ParsingExperiment, PseudoLabels, is_map_file
 from earshot.folders import listing
-from earshot.layout import Layout
+from earshot.layout import Layout, in_order
 
 _NO_NAME = "(?!)"  # a pattern that nothing matches
 
@@ -169,7 +169,7 @@ class ParsingLayout(Layout):
         """What a job that trains or runs a parser is told, besides its files."""
         hyper = self.config.parser_hyper(wildcards.parsing, wildcards.parser)
         plugin = self.config.parser(wildcards.parser).plugin
-        return {"plugin": plugin, "hyper": _in_order(hyper), "seed": int(wildcards.number), "runtime": self.runtime}
+        return {"plugin": plugin, "hyper": in_order(hyper), "seed": int(wildcards.number), "runtime": self.runtime}
 
     def imported_job(self, wildcards: Any) -> dict[str, Any]:
         """The same of a parser whose weights are imported, for which no seed counts."""
@@ -266,7 +266,7 @@ class ParsingLayout(Layout):
         name, made = wildcards.parsing, []
         for variant in self.parsing(wildcards).parsers:
             about = plugins.describe("parsers", self.config.parser(variant).plugin)
-            hyper = _in_order(self.config.parser_hyper(name, variant))
+            hyper = in_order(self.config.parser_hyper(name, variant))
             made.append({"variant": variant, "hyper": hyper, "features": self._feature_set_name(name, variant), **about})
         return made
 
@@ -289,8 +289,3 @@ class ParsingLayout(Layout):
             "weights, best and last": f"{self.data}/weights/parsers/{name}/",
             "MLflow": self.config.mlflow.uri,
         }
-
-
-def _in_order(section: Any) -> Any:
-    """A nested section with sorted keys: Snakemake takes another order of keys for another value."""
-    return {name: _in_order(section[name]) for name in sorted(section)} if isinstance(section, dict) else section

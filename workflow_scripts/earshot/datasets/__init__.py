@@ -3,10 +3,15 @@
 * `SPEC`, a `Dataset`;
 * `Options`, a pydantic model of what the config may set (`datasets.<name>.options`);
 * `index(root, options) -> Index`: which clips there are, before anything is opened;
-* `prepare(root, options, workers)` if it makes or fetches its files, absent if the files are the user's.
+* `prepare(root, options, workers)` if it makes or fetches its files, absent if the files are the user's;
+* `parts(root, row, options) -> Parts` if its clips are, or may be, files of single frames and of sound instead of videos; `row`
+  has the names and values of `contracts.CLIPS` that are known before anything is opened.
+
+A clip's name is its path without suffix, unless `ClipRow.clip` gives another; rows about a clip name it in the same way.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -14,7 +19,7 @@ class Dataset:
     """Facts about a dataset. `classes` is None where the class list comes from the user's files."""
 
     title: str
-    task: str  # classification | parsing
+    task: str  # classification | parsing | localisation | segmentation | answering
     classes: tuple[str, ...] | None
     licence: str
     citation: str
@@ -23,13 +28,17 @@ class Dataset:
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One clip as listed: `label` is a class name, empty for multi-label clips; times in seconds, end 0: the whole file."""
+    """One clip as listed: `label` is a class name, empty for multi-label clips; times in seconds, end 0: the whole file.
+
+    `clip` names it where its path does not, as where several clips are of one file.
+    """
 
     video: str
     split: str
     label: str
     start: float = 0.0
     end: float = 0.0
+    clip: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,16 +53,62 @@ class EventRow:
     label: str
     onset: float
     offset: float
+    clip: str = ""
+
+
+@dataclass(frozen=True)
+class QuestionRow:
+    """A question about a clip, with its slots filled and without its question mark; `answer` is a class name.
+
+    `kind` is modality and type, such as Audio-Counting. The split may be another than the clip's.
+    """
+
+    question: str
+    video: str
+    split: str
+    text: str
+    kind: str
+    answer: str
+    clip: str = ""
+
+
+@dataclass(frozen=True)
+class MaskRow:
+    """Where in a clip's picture that sounds which is heard in a second, from 0; `mask` is an image below the root."""
+
+    video: str
+    second: int
+    mask: str
+    clip: str = ""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The files of a clip that is prepared as such: its frames in order, spread over `seconds`, and its sound.
+
+    `frames` None or `sound` None: that part is in the clip's video. Sound is a WAV file, or a NumPy array (N,) at `rate` Hz.
+    """
+
+    frames: tuple[Path, ...] | None = None
+    sound: Path | None = None
+    seconds: float = 0.0
+    rate: int = 0
 
 
 @dataclass(frozen=True)
 class Index:
-    """What `index` returns: the class names in order, the clips, and for parsing sets their events."""
+    """What `index` returns: the class names (or answers) in order, the clips, and their events, questions and masks, if any.
+
+    `words` is the vocabulary of the questions in order, without padding; empty: their words, sorted.
+    """
 
     classes: tuple[str, ...]
     clips: tuple[ClipRow, ...]
     events: tuple[EventRow, ...] = ()
     remarks: tuple[str, ...] = field(default=())
+    questions: tuple[QuestionRow, ...] = ()
+    masks: tuple[MaskRow, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 class DatasetError(ValueError):

@@ -6,7 +6,8 @@ down; an actor has its own axes u, v, in units of its radius. A canvas is float3
 """
 
 import colorsys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -663,6 +664,7 @@ DRAW: dict[str, Callable[[Actor], None]] = {
     "beating_heart": _beat,
 }
 CLASSES = tuple(DRAW)
+OUTLINED = tuple(name for name in DRAW if name not in ("falling_leaves", "driving_car", "rising_bubbles"))  # one solid object
 _PATCHED = ("falling_leaves", "rising_bubbles")  # their maps are small already
 
 _FAR = 99.0
@@ -734,15 +736,48 @@ def render(events: tuple[Event, ...], count: int, fps: float, size: int, rng: np
 
     Several events share the frame side by side, each a little smaller; cars come first: a road hides what is below.
     """
+    return render_with_outlines(events, count, fps, size, rng, ())[0]
+
+
+def render_with_outlines(
+    events: tuple[Event, ...], count: int, fps: float, size: int, rng: np.random.Generator, outlined: Sequence[int]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Draw a clip as `render` does, and show in which pixels of the frames `outlined` an event's object is what is seen.
+
+    The outlines are (E, F, H, W): of events in their order, without shadows and what others hide.
+    """
     side = int(size * 1.4)
     picture = _backdrop(rng, side)
     slack = side - size - 2
     begin, heading = rng.uniform(0.3, 0.7, 2) * slack, rng.uniform(-0.3, 0.3, 2) * slack
     path = begin[:, None] + heading[:, None] * np.linspace(0, 1, count)
     canvas = _drifted(picture, path[0], path[1], size)
+    covers = np.zeros((len(events), len(outlined), size, size), np.float32)
     places = np.linspace(-1, 1, len(events)) if len(events) > 1 else np.zeros(len(events))
-    placed = sorted(zip(events, places, strict=True), key=lambda pair: pair[0][0] != "driving_car")
-    for (name, first, end), spread in placed:
-        _perform(name, _actor(name, canvas[:, first:end], first, fps, float(spread), rng))
+    for number in sorted(range(len(events)), key=lambda k: events[k][0] != "driving_car"):
+        name, first, end = events[number]
+        actor = _actor(name, canvas[:, first:end], first, fps, float(places[number]), rng)
+        if len(outlined):
+            _cover(name, actor, np.asarray(outlined) - first, covers, number)
+        _perform(name, actor)
     _lit(canvas, rng)
-    return (np.clip(canvas, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8).transpose(1, 2, 3, 0)
+    frames = (np.clip(canvas, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8).transpose(1, 2, 3, 0)
+    return frames, covers > 0.5
+
+
+def _cover(name: str, actor: Actor, wanted: NDArray[np.int64], covers: Map, number: int) -> None:
+    """Put the opacity of an actor, in its frames `wanted`, into `covers` at `number`, and take it from what it hides.
+
+    Painting mixes with what is below, so that a black and a white ground differ by what shines through.
+    """
+    there = (wanted >= 0) & (wanted < len(actor.time))
+    frames, size = wanted[there], covers.shape[-1]
+    top, left = (int(np.rint((axis.ravel()[0] + 1) * size / 2 - 0.5)) for axis in (actor.y, actor.x))
+    shape = (3, len(frames), *actor.canvas.shape[2:])
+    centre = (actor.centre[0][frames], actor.centre[1][frames])
+    grounds = (np.zeros(shape, np.float32), np.ones(shape, np.float32))
+    for ground in grounds:
+        _perform(name, replace(actor, canvas=ground, time=actor.time[frames], centre=centre, rng=deepcopy(actor.rng)))
+    opacity = np.clip(1 - (grounds[1] - grounds[0]).mean(0), 0, 1)
+    covers[:, there, top : top + shape[2], left : left + shape[3]] *= 1 - opacity
+    covers[number, there, top : top + shape[2], left : left + shape[3]] = opacity

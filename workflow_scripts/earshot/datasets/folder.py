@@ -9,6 +9,7 @@ clips where the CSV has none. Times in seconds. Source and licence are the user'
 import csv
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, Field
@@ -83,7 +84,7 @@ def hold_out(rows: Sequence[ClipRow], share: float) -> list[ClipRow]:
     for label in sorted({row.label for row in rows}):
         group = sorted((r.video for r in rows if r.split == "train" and r.label == label), key=_hash)
         chosen.update(group[: round(share * len(group))])
-    return [ClipRow(r.video, "val", r.label, r.start, r.end) if r.video in chosen else r for r in rows]
+    return [replace(r, split="val") if r.video in chosen else r for r in rows]
 
 
 def _from_folders(root: Path, options: Options) -> list[ClipRow]:

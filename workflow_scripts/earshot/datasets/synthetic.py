@@ -8,22 +8,23 @@ Everything is generated, nothing is downloaded; licence: MIT, like the project. 
 * `sounds.csv` (`path,sound`) and `sounds/`: a sound bank to train an audio tagger on, its names worded differently;
 * `parsing/`: 10 s videos with weak and dense labels in the file format of LLP, for the `parsing_folder` plug-in.
 
+The option `kind` asks for a set for prompting instead: see `_localisation`, `_segmentation` and `_answering`.
+
 Every file depends only on the seed, its own name and its row in the lists; the lists are written last.
 """
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from earshot import media
-from earshot.datasets import Dataset, Index
+from earshot.datasets import Dataset, Index, Parts, _answering, _localisation, _segmentation
+from earshot.datasets._events import SECONDS, Event, Size, allot, call, mixed, seen_frames, times, write_csv
 from earshot.datasets._scene import CLASSES, render
 from earshot.datasets._sound import (
     RATE,
@@ -33,32 +34,36 @@ from earshot.datasets._sound import (
     Wave,
     ambience,
     limited,
-    perform,
     synthesize,
 )
 from earshot.datasets.folder import read_labels_csv
-from earshot.files import write_text
 from earshot.randomness import numpy_generator
 from earshot.workers import over_items
 
 SPEC = Dataset("Drawn objects with synthetic sounds", "classification", CLASSES, licence="MIT", citation="")
 
-Kind = TypeVar("Kind")
-
 _TRACKS = {"own": 0.85, "wrong": 0.07, "noise": 0.04, "silent": 0.02, "none": 0.02}
 _STEREO = 0.15  # share of tracks in 44.1 kHz stereo
 _EXCERPT = 2.0  # s
-_PARSING = 10  # s
 _PARSING_FPS = 8
 _EVENTS = {1: 0.40, 2: 0.35, 3: 0.25}  # events in a parsing video
 _MODES = {"aligned": 0.40, "heard": 0.20, "apart": 0.20, "seen": 0.20}
+_SETS: dict[str, Any] = {"localisation": _localisation, "segmentation": _segmentation, "answering": _answering}
+_CLASSIFICATION = frozenset({"seconds", "sounds", "parsing_train", "parsing_val", "parsing_test"})  # options of that kind
 
 
 class Options(BaseModel, extra="forbid"):
-    """Size of the set; counts are per class, per sound name or, for parsing, in all."""
+    """Kind and size of the set; counts are per class, per sound name or, for parsing, in all.
 
+    The sets for prompting have a length of their own, neither sounds nor parsing videos, and `train`, `val` and `test` videos
+    times the number of classes.
+    """
+
+    kind: Literal["classification", "localisation", "segmentation", "answering"] = "classification"
     seed: int = Field(0, ge=0)
-    classes: int = Field(len(CLASSES), ge=2, le=len(CLASSES), description="the first n classes")
+    classes: int = Field(
+        len(CLASSES), ge=2, le=len(CLASSES), description="the first n classes; all: of those that suit the kind"
+    )
     train: int = Field(24, ge=0)
     val: int = Field(4, ge=0)
     test: int = Field(10, ge=0)
@@ -70,6 +75,22 @@ class Options(BaseModel, extra="forbid"):
     parsing_val: int = Field(0, ge=0, description="0: the parsing set has no validation list")
     parsing_test: int = Field(12, ge=0)
 
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        """Refuse what would be passed over in silence."""
+        if self.kind == "classification":
+            return self
+        if surplus := sorted(self.model_fields_set & _CLASSIFICATION):
+            raise ValueError(f"`kind: {self.kind}` has no {', '.join(f'`{name}`' for name in surplus)}: leave it out")
+        if "classes" in self.model_fields_set and self.classes > len(_SETS[self.kind].AVAILABLE):
+            raise ValueError(f"`kind: {self.kind}` has {len(_SETS[self.kind].AVAILABLE)} `classes`, not {self.classes}")
+        return self
+
+    def of_set(self) -> Size:
+        """The size of a set for prompting."""
+        counts = {"train": self.train, "val": self.val, "test": self.test}
+        return Size(self.seed, _SETS[self.kind].AVAILABLE[: self.classes], counts, self.fps, self.size)
+
 
 @dataclass(frozen=True)
 class _Clip:
@@ -80,59 +101,45 @@ class _Clip:
 
 
 @dataclass(frozen=True)
-class _Event:
-    """A class with its times heard and seen in whole seconds, half-open; empty if it is not."""
-
-    label: str
-    heard: tuple[int, ...]
-    seen: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class _Video:
     name: str
-    events: tuple[_Event, ...]
+    events: tuple[Event, ...]
 
 
 def index(root: Path, options: Options) -> Index:
-    """List the classification clips; `prepare` must have run."""
+    """List the clips, and for prompting what is known of them; `prepare` must have run."""
+    if options.kind in _SETS:
+        return _SETS[options.kind].index(root, options.of_set())
     return Index(CLASSES[: options.classes], tuple(read_labels_csv(root / "clips.csv")))
+
+
+def parts(root: Path, row: Mapping[str, Any], options: Options) -> Parts:
+    """The frames of a clip where masks belong to them, else none."""
+    return _segmentation.parts(root, row["video"]) if options.kind == "segmentation" else Parts()
 
 
 def prepare(root: Path, options: Options, workers: int) -> None:
     """Write all files below `root`; running it again, also after it was killed, gives the same bytes."""
+    if options.kind in _SETS:
+        return _SETS[options.kind].prepare(root, options.of_set(), workers)
     clips, excerpts = _plan_clips(options), _plan_excerpts(options)
     videos = {split: _plan_videos(options, split) for split in ("train", "val", "test")}
     jobs: list[Callable[[], None]] = [partial(_write_video, root, options, v) for group in videos.values() for v in group]
     jobs += [partial(_write_clip, root, options, clip) for clip in clips]
     jobs += [partial(_write_excerpt, root, options, path, sound) for path, sound in excerpts]
-    over_items(_call, jobs, workers, chunk=6)
+    over_items(call, jobs, workers, chunk=6)
     _write_parsing_lists(root / "parsing", videos)
-    _write_csv(root / "sounds.csv", ("path", "sound"), excerpts)
-    _write_csv(root / "clips.csv", ("path", "label", "split", "heard"), [(c.path, c.label, c.split, c.heard) for c in clips])
-
-
-def _call(job: Callable[[], None]) -> None:
-    job()
+    write_csv(root / "sounds.csv", ("path", "sound"), excerpts)
+    write_csv(root / "clips.csv", ("path", "label", "split", "heard"), [(c.path, c.label, c.split, c.heard) for c in clips])
 
 
 # --- what there is to write -------------------------------------------------------------------------------------------
 
 
-def _allot(shares: Mapping[Kind, float], n: int, rng: np.random.Generator) -> list[Kind]:
-    """`n` kinds in random order, their counts as close to the shares as whole numbers can be (largest remainders)."""
-    kinds, exact = list(shares), n * np.array(list(shares.values()))
-    counts = np.floor(exact + 1e-9).astype(int)
-    for k in np.argsort(counts - exact, kind="stable")[: n - counts.sum()]:
-        counts[k] += 1
-    ordered = [kind for kind, count in zip(kinds, counts, strict=True) for _ in range(count)]
-    return [ordered[k] for k in rng.permutation(n)]
-
-
 def _plan_clips(options: Options) -> list[_Clip]:
     clips, classes = [], CLASSES[: options.classes]
     for split, count in (("train", options.train), ("val", options.val), ("test", options.test)):
-        tracks = iter(_allot(_TRACKS, count * len(classes), numpy_generator(options.seed, split, "tracks")))
+        tracks = iter(allot(_TRACKS, count * len(classes), numpy_generator(options.seed, split, "tracks")))
         for number, label in enumerate(classes):
             for k in range(count):
                 path = f"clips/{split}/{label}/{split}_{number:02d}_{k:03d}.mp4"
@@ -160,8 +167,8 @@ def _plan_excerpts(options: Options) -> list[tuple[str, str]]:
 def _plan_videos(options: Options, split: str) -> list[_Video]:
     count = {"train": options.parsing_train, "val": options.parsing_val, "test": options.parsing_test}[split]
     rng = numpy_generator(options.seed, split, "events")
-    sizes = _allot(_EVENTS, count, rng)
-    modes = iter(_allot(_MODES, sum(sizes), rng))
+    sizes = allot(_EVENTS, count, rng)
+    modes = iter(allot(_MODES, sum(sizes), rng))
     videos = []
     for k, size in enumerate(sizes):
         name = f"{split}_{k:04d}"
@@ -171,20 +178,14 @@ def _plan_videos(options: Options, split: str) -> list[_Video]:
     return videos
 
 
-def _event(label: str, mode: str, rng: np.random.Generator) -> _Event:
-    heard = _times(rng)
-    seen = _times(rng)
+def _event(label: str, mode: str, rng: np.random.Generator) -> Event:
+    heard = times(rng)
+    seen = times(rng)
     while seen == heard:
-        seen = _times(rng)
+        seen = times(rng)
     if mode == "aligned":
-        return _Event(label, heard, heard)
-    return _Event(label, () if mode == "seen" else heard, () if mode == "heard" else seen)
-
-
-def _times(rng: np.random.Generator) -> tuple[int, ...]:
-    length = int(rng.choice([2, 3, 4, 5, 6, 8, 10], p=[0.15, 0.2, 0.2, 0.15, 0.1, 0.1, 0.1]))
-    onset = int(rng.integers(0, _PARSING - length + 1))
-    return onset, onset + length
+        return Event(label, heard, heard)
+    return Event(label, () if mode == "seen" else heard, () if mode == "heard" else seen)
 
 
 # --- writing it -------------------------------------------------------------------------------------------------------
@@ -226,21 +227,9 @@ def _write_excerpt(root: Path, options: Options, path: str, sound: str) -> None:
 
 def _write_video(root: Path, options: Options, video: _Video) -> None:
     rng = numpy_generator(options.seed, video.name, "picture")
-    seen = tuple((e.label, e.seen[0] * _PARSING_FPS, e.seen[1] * _PARSING_FPS) for e in video.events if e.seen)
-    frames = render(seen, _PARSING * _PARSING_FPS, _PARSING_FPS, options.size, rng)
-    wave = _mixed(video.events, numpy_generator(options.seed, video.name, "track"))
+    frames = render(seen_frames(video.events, _PARSING_FPS), SECONDS * _PARSING_FPS, _PARSING_FPS, options.size, rng)
+    wave = mixed(video.events, numpy_generator(options.seed, video.name, "track"))
     media.write_video(root / "parsing" / "videos" / f"{video.name}.mp4", frames, _PARSING_FPS, wave, RATE)
-
-
-def _mixed(events: Sequence[_Event], rng: np.random.Generator) -> Wave:
-    """Events over a faint background, (N,) at 16 kHz."""
-    wave = ambience(_PARSING, rng) * np.float32(10 ** (rng.uniform(-52, -40) / 20))
-    for event in events:
-        if event.heard:
-            onset, offset = event.heard
-            sound = perform(str(rng.choice(SOUND_OF_CLASS[event.label])), offset - onset, rng)
-            wave[onset * RATE : offset * RATE] += sound * np.float32(10 ** (rng.uniform(-30, -18) / 20))
-    return limited(wave)
 
 
 def _write_parsing_lists(folder: Path, videos: Mapping[str, Sequence[_Video]]) -> None:
@@ -250,19 +239,10 @@ def _write_parsing_lists(folder: Path, videos: Mapping[str, Sequence[_Video]]) -
         if split == "val" and not weak:
             path.unlink(missing_ok=True)  # of an earlier run with other options
         else:
-            _write_csv(path, ("filename", "event_labels"), weak, tabs=True)
+            write_csv(path, ("filename", "event_labels"), weak, tabs=True)
     header = ("filename", "onset", "offset", "event_labels")
     pairs = [(video.name, event) for split in ("val", "test") for video in videos[split] for event in video.events]
     heard = [(name, *event.heard, event.label) for name, event in pairs if event.heard]
     seen = [(name, *event.seen, event.label) for name, event in pairs if event.seen]
-    _write_csv(folder / "AVVP_eval_audio.csv", header, heard, tabs=True)
-    _write_csv(folder / "AVVP_eval_visual.csv", header, seen, tabs=True)
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], tabs: bool = False) -> None:
-    """Write a list as CSV, or as LLP has it: tab-separated with bare line feeds."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n") if tabs else csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_csv(folder / "AVVP_eval_audio.csv", header, heard, tabs=True)
+    write_csv(folder / "AVVP_eval_visual.csv", header, seen, tabs=True)

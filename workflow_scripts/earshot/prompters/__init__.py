@@ -8,6 +8,10 @@
 * `build(encoders, hyper) -> Prompter`, whose trainable parameters are those with `requires_grad`;
 * `import_weights(state, model) -> state_dict`, from published key layouts to the trainable keys of `model`, strict.
 
+Encoders that read the names of classes (`clip_clap`) are told them by `rename(classes)` of what `build` gives, whose weights do
+not depend on them. `Encoded.named` then holds `clip_text` and `clap_text` (C + 1, E), a row for each name and the last for
+background, and the scales of both, `clip_scale` and `clap_scale`, as stored.
+
 Axes: B clips, T segments of one second, N = B T, L tokens, C channels, H and W pixels, S samples.
 """
 

@@ -7,7 +7,7 @@
 * `PUBLISHED`, a literal: the table of published numbers beside which its results stand;
 * `build(shape, hyper) -> nn.Module` whose `forward(encoded, batch)` gives named tensors (a mapping);
 * `losses(output, batch, hyper, epoch) -> Losses`; epochs count from 1;
-* `predict(output) -> Tensor` (B, ...) float32: what is kept of each clip or question;
+* `predict(output, batch) -> Tensor` (B, ...) float32: what is kept of each clip or question, of one shape for a task and set;
 * `per_item(scores, truth) -> dict` from what was kept (N, ...) and the labels of N items (NumPy, the names of `TRUTH`) to the
   score (N,) of every item by metric, in [0, 1]; NaN where a metric does not apply to an item;
 * `import_weights(state, head) -> state_dict`, from published key layouts to the keys of `head`, strict.

@@ -31,7 +31,8 @@ class Optim(Section):
         rates = ((head, self.lr), (modules, self.lr_modules or self.lr))
         groups = [{"params": [p for p in part.parameters() if p.requires_grad], "lr": rate} for part, rate in rates]
         groups = [{**group, "initial_lr": group["lr"]} for group in groups if group["params"]]
-        return torch.optim.Adam(groups, betas=self.betas, weight_decay=self.weight_decay)
+        # fused: hundreds of small parameters in one call
+        return torch.optim.Adam(groups, betas=self.betas, weight_decay=self.weight_decay, fused=True)
 
 
 class Train(Section):

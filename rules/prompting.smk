@@ -1,0 +1,218 @@
+# Cross-modal prompting: clips cut into segments, frozen encoders, the modules between them, and what comes of them.
+
+
+rule segment_frames:  # a few frames of every clip, resized; what is wrong with a clip becomes a row
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+    output:
+        array="<data>/{dataset}/segments/frames-{segments}x{px}-{frame_rule}.npy",
+        index="<data>/{dataset}/segments/frames-{segments}x{px}-{frame_rule}.parquet",
+    log:
+        "<logs>/segment_frames/{dataset}/{segments}x{px}-{frame_rule}.log",
+    benchmark:
+        "<benchmarks>/segment_frames/{dataset}/{segments}x{px}-{frame_rule}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 8
+    resources:
+        mem_mb=8_000,
+        runtime=480,
+    params:
+        plugin=AT.dataset_plugin,
+        options=AT.dataset_options,
+        root=AT.dataset_root,
+        code=AT.code("segments:write_frames", "datasets.{dataset}"),
+    script:
+        "../workflow_scripts/segment_frames.py"
+
+
+rule segment_waves:  # the sound of every clip at the rate of the encoders
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+    output:
+        array="<data>/{dataset}/segments/waves-{segments}x{rate}.npy",
+        index="<data>/{dataset}/segments/waves-{segments}x{rate}.parquet",
+    log:
+        "<logs>/segment_waves/{dataset}/{segments}x{rate}.log",
+    benchmark:
+        "<benchmarks>/segment_waves/{dataset}/{segments}x{rate}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 8
+    resources:
+        mem_mb=8_000,
+        runtime=480,
+    params:
+        plugin=AT.dataset_plugin,
+        options=AT.dataset_options,
+        root=AT.dataset_root,
+        code=AT.code("segments:write_waves", "datasets.{dataset}"),
+    script:
+        "../workflow_scripts/segment_waves.py"
+
+
+rule segment_masks:  # which pixels show what sounds
+    input:
+        clips="<data>/{dataset}/clips.parquet",
+        masks="<data>/{dataset}/masks.parquet",
+    output:
+        array="<data>/{dataset}/segments/masks-{segments}x{px}.npy",
+        index="<data>/{dataset}/segments/masks-{segments}x{px}.parquet",
+    log:
+        "<logs>/segment_masks/{dataset}/{segments}x{px}.log",
+    conda:
+        "../envs/torch.yaml"
+    threads: 8
+    resources:
+        mem_mb=8_000,
+        runtime=120,
+    params:
+        root=AT.dataset_root,
+        code=AT.code("segments:write_masks"),
+    script:
+        "../workflow_scripts/segment_masks.py"
+
+
+rule import_encoders:
+    input:
+        unpack(PROMPTED.encoders_manifests),
+    output:
+        weights="<data>/weights/encoders/{encoders}/{kind}.safetensors",
+    log:
+        "<logs>/import_encoders/{encoders}/{kind}.log",
+    wildcard_constraints:
+        encoders=PROMPTED.encoders_from("imported"),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=16_000,
+        runtime=60,
+    params:
+        job=PROMPTED.encoders_job,
+        code=AT.code("encoder_weights:import_encoders"),
+    script:
+        "../workflow_scripts/import_encoders.py"
+
+
+rule train_encoders:  # small ones, on classified clips; nothing of the test split is seen
+    input:
+        unpack(PROMPTED.encoders_clips),
+    output:
+        weights="<data>/weights/encoders/{encoders}/{kind}.safetensors",
+        training="<results>/training/encoders/{encoders}/{kind}.parquet",
+    log:
+        "<logs>/train_encoders/{encoders}/{kind}.log",
+    benchmark:
+        "<benchmarks>/train_encoders/{encoders}/{kind}.tsv"
+    wildcard_constraints:
+        encoders=PROMPTED.encoders_from("trained"),
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.training_threads
+    resources:
+        gpu=1,
+        mem_mb=16_000,
+        runtime=480,
+    params:
+        job=PROMPTED.encoders_job,
+        hyper=PROMPTED.encoders_training,
+        code=AT.code("encoder_training:train", "prompters.none"),
+    script:
+        "../workflow_scripts/train_encoders.py"
+
+
+rule initialise_encoders:  # never trained; every table says so
+    output:
+        weights="<data>/weights/encoders/{encoders}/{kind}.safetensors",
+    log:
+        "<logs>/initialise_encoders/{encoders}/{kind}.log",
+    wildcard_constraints:
+        encoders=PROMPTED.encoders_from("random"),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=8_000,
+        runtime=30,
+    params:
+        job=PROMPTED.encoders_job,
+        code=AT.code("encoder_weights:initialise_encoders"),
+    script:
+        "../workflow_scripts/initialise_encoders.py"
+
+
+rule train_prompter:  # a killed job goes on from where it was
+    input:
+        unpack(PROMPTED.training_clips),
+        encoders=PROMPTED.prompter_encoders,
+    output:
+        weights="<data>/weights/prompters/{prompting}/{dataset}/{prompter}/{number}.safetensors",
+        training="<results>/training/prompters/{prompting}/{dataset}/{prompter}/{number}.parquet",
+        costs="<results>/training/prompters/{prompting}/{dataset}/{prompter}/{number}.costs.parquet",
+    log:
+        "<logs>/train_prompter/{prompting}/{dataset}/{prompter}/{number}.log",
+    benchmark:
+        "<benchmarks>/train_prompter/{prompting}/{dataset}/{prompter}/{number}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.training_threads
+    resources:
+        gpu=1,
+        mem_mb=24_000,
+        runtime=1_440,
+    params:
+        job=PROMPTED.prompter_job,
+        facts=PROMPTED.prompter_facts,
+        code=PROMPTED.prompting_code("prompting:train"),
+    script:
+        "../workflow_scripts/train_prompter.py"
+
+
+rule import_prompter:
+    input:
+        unpack(PROMPTED.prompter_clips),
+        encoders=PROMPTED.prompter_encoders,
+        manifest=PROMPTED.prompter_manifest,
+    output:
+        weights="<data>/weights/prompters/{prompting}/{dataset}/{prompter}/imported.safetensors",
+    log:
+        "<logs>/import_prompter/{prompting}/{dataset}/{prompter}.log",
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=16_000,
+        runtime=30,
+    params:
+        job=PROMPTED.imported_prompter_job,
+        facts=PROMPTED.prompter_facts,
+        code=PROMPTED.prompting_code("prompting:import_weights"),
+    script:
+        "../workflow_scripts/import_prompter.py"
+
+
+rule run_prompter:
+    input:
+        unpack(PROMPTED.prompter_clips),
+        encoders=PROMPTED.prompter_encoders,
+        weights=PROMPTED.prompter_weights,
+    output:
+        prompted="<results>/prompted/{prompting}/{dataset}/{prompter}/{number}.parquet",
+        views="<results>/prompted/{prompting}/{dataset}/{prompter}/{number}.views.safetensors",
+    log:
+        "<logs>/run_prompter/{prompting}/{dataset}/{prompter}/{number}.log",
+    benchmark:
+        "<benchmarks>/run_prompter/{prompting}/{dataset}/{prompter}/{number}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.runtime.torch_threads
+    resources:
+        gpu=1,
+        mem_mb=16_000,
+        runtime=240,
+    params:
+        job=PROMPTED.prompter_job,
+        split=PROMPTED.prompting_field("split"),
+        show=PROMPTED.prompting_field("show"),
+        facts=PROMPTED.prompter_facts,
+        code=PROMPTED.prompting_code("prompting:run"),
+    script:
+        "../workflow_scripts/run_prompter.py"
