@@ -29,7 +29,7 @@ localrules:
     ask_mapper,
     log_to_mlflow,
     log_parses,
-
+    log_prompts,
 
 
 rule all:

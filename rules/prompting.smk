@@ -216,3 +216,162 @@ rule run_prompter:
         code=PROMPTED.prompting_code("prompting:run"),
     script:
         "../workflow_scripts/run_prompter.py"
+
+
+rule score_prompts:
+    input:
+        prompted=PROMPTED.prompted(".parquet"),
+        clips=PROMPTED.prompting_datasets("{data}/{dataset}/clips.parquet"),
+        events=PROMPTED.prompting_datasets("{data}/{dataset}/events.parquet"),
+        classes=PROMPTED.prompting_datasets("{data}/{dataset}/classes.parquet"),
+        questions=PROMPTED.prompting_datasets("{data}/{dataset}/questions.parquet"),
+        masks=PROMPTED.prompting_truth("masks"),
+    output:
+        metrics="<results>/metrics/{prompting}.parquet",
+    log:
+        "<logs>/score_prompts/{prompting}.log",
+    conda:
+        "../envs/torch.yaml"
+    params:
+        experiment="{prompting}",
+        datasets=PROMPTED.prompting_field("datasets"),
+        split=PROMPTED.prompting_field("split"),
+        task=PROMPTED.prompting_task,
+        reference=PROMPTED.prompting_reference,
+        code=PROMPTED.task_code("prompt_scoring:score"),
+    script:
+        "../workflow_scripts/score_prompts.py"
+
+
+rule make_prompt_tables:
+    input:
+        metrics="<results>/metrics/{prompting}.parquet",
+        prompted=PROMPTED.prompted(".parquet"),
+        training=PROMPTED.prompter_training(".parquet"),
+        costs=PROMPTED.prompter_training(".costs.parquet"),
+    output:
+        markdown="<results>/tables/{prompting}/scores.md",
+        csv="<results>/tables/{prompting}/scores.csv",
+        tidy="<results>/tables/{prompting}/metrics.csv",
+        latex="<results>/tables/{prompting}/scores.tex",
+    log:
+        "<logs>/make_prompt_tables/{prompting}.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        title=PROMPTED.prompting_field("title"),
+        split=PROMPTED.prompting_field("split"),
+        seeds=PROMPTED.prompting_field("seeds"),
+        task=PROMPTED.prompting_task,
+        reference=PROMPTED.prompting_reference,
+        prompters=PROMPTED.prompters,
+        plugins=PROMPTED.prompting_plugins,
+        published=PROMPTED.package_files("published/*.csv"),
+        code=PROMPTED.code("prompt_tables:write"),
+    script:
+        "../workflow_scripts/make_prompt_tables.py"
+
+
+rule draw_prompt_figures:
+    input:
+        metrics="<results>/metrics/{prompting}.parquet",
+        prompted=PROMPTED.prompted(".parquet"),
+        views=PROMPTED.prompted(".views.safetensors"),
+        training=PROMPTED.prompter_training(".parquet"),
+        classes=PROMPTED.prompting_datasets("{data}/{dataset}/classes.parquet"),
+    output:
+        figures=directory("<results>/figures/{prompting}"),
+    log:
+        "<logs>/draw_prompt_figures/{prompting}.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        title=PROMPTED.prompting_field("title"),
+        split=PROMPTED.prompting_field("split"),
+        seeds=PROMPTED.prompting_field("seeds"),
+        task=PROMPTED.prompting_task,
+        reference=PROMPTED.prompting_reference,
+        prompters=PROMPTED.prompters,
+        plugins=PROMPTED.prompting_plugins,
+        code=PROMPTED.code("prompt_figures:draw"),
+    script:
+        "../workflow_scripts/draw_prompt_figures.py"
+
+
+use rule record_environment as record_prompting_environment with:
+    input:
+        prompted=PROMPTED.prompted(".parquet"),
+    output:
+        environment="<results>/environment/{prompting}.json",
+    log:
+        "<logs>/record_environment/{prompting}.log",
+
+
+rule write_prompt_report:
+    input:
+        metrics="<results>/metrics/{prompting}.parquet",
+        figures="<results>/figures/{prompting}",
+        prompted=PROMPTED.prompted(".parquet"),
+        training=PROMPTED.prompter_training(".parquet"),
+        costs=PROMPTED.prompter_training(".costs.parquet"),
+        clips=PROMPTED.prompting_datasets("{data}/{dataset}/clips.parquet"),
+        classes=PROMPTED.prompting_datasets("{data}/{dataset}/classes.parquet"),
+        environment="<results>/environment/{prompting}.json",
+    output:
+        html="<results>/reports/{prompting}.html",
+    log:
+        "<logs>/write_prompt_report/{prompting}.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        experiment="{prompting}",
+        title=PROMPTED.prompting_field("title"),
+        split=PROMPTED.prompting_field("split"),
+        seeds=PROMPTED.prompting_field("seeds"),
+        task=PROMPTED.prompting_task,
+        reference=PROMPTED.prompting_reference,
+        prompters=PROMPTED.prompters,
+        plugins=PROMPTED.prompting_plugins,
+        files=PROMPTED.prompting_places,
+        published=PROMPTED.package_files("published/*.csv"),
+        template=PROMPTED.package_files("templates/*"),
+        code=PROMPTED.code("prompt_report:write"),
+    script:
+        "../workflow_scripts/write_prompt_report.py"
+
+
+rule log_prompts:
+    input:
+        metrics="<results>/metrics/{prompting}.parquet",
+        figures="<results>/figures/{prompting}",
+        prompted=PROMPTED.prompted(".parquet"),
+        training=PROMPTED.prompter_training(".parquet"),
+        costs=PROMPTED.prompter_training(".costs.parquet"),
+        report="<results>/reports/{prompting}.html",
+        tables=[
+            "<results>/tables/{prompting}/scores.md",
+            "<results>/tables/{prompting}/scores.csv",
+            "<results>/tables/{prompting}/metrics.csv",
+            "<results>/tables/{prompting}/scores.tex",
+        ],
+    output:
+        done="<results>/mlflow/{prompting}.json",
+    log:
+        "<logs>/log_prompts/{prompting}.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        experiment="{prompting}",
+        uri=CONFIG.mlflow.uri,
+        mlflow_experiment=CONFIG.mlflow.experiment,
+        title=PROMPTED.prompting_field("title"),
+        split=PROMPTED.prompting_field("split"),
+        seeds=PROMPTED.prompting_field("seeds"),
+        task=PROMPTED.prompting_task,
+        reference=PROMPTED.prompting_reference,
+        prompters=PROMPTED.prompters,
+        plugins=PROMPTED.prompting_plugins,
+        published=PROMPTED.package_files("published/*.csv"),
+        code=PROMPTED.code("prompt_tracking:log"),
+    script:
+        "../workflow_scripts/log_prompts.py"

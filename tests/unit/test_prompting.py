@@ -247,3 +247,12 @@ def test_segments_are_of_the_class_that_is_heard_and_seen():
     dense = np.zeros((1, 2, 3, 10), bool)
     dense[0, 0, 1, 2:6] = dense[0, 1, 1, 4:9] = dense[0, 0, 2, :] = True
     assert prompting_data.segment_classes(dense).tolist() == [[3, 3, 3, 3, 1, 1, 3, 3, 3, 3]]
+
+
+def test_the_first_clips_of_each_class_are_the_few_that_are_learnt_from(made):
+    items = prompting_data.load(made.sources, "train", {**AVE, "truth": ("segments",)})
+    few = items.few(1)
+    assert few.names == ["train/0", "train/1", "train/2"] and len(few) == 3
+    assert np.array_equal(few.batch(np.array([1])).frames, items.batch(np.array([1])).frames)
+    weak = prompting_data.load(made.sources, "train", {**AVE, "truth": ("weak",)}).few(5)
+    assert weak.names == [f"train/{k}" for k in (0, 3, 1, 4, 2, 5)]

@@ -25,7 +25,7 @@ from earshot.prompt_views import Views
 MODALITIES = ("audio", "visual")
 _PERPLEXITY = 30
 _FEWEST = 5  # segments of which a map is drawn
-_MOST = 4_000  # segments; more are thinned out evenly
+_MOST = 5_000  # segments; more are thinned out evenly
 _ACROSS = 6  # names of classes in a line of the legend
 _COLUMNS = ("prompter", "seed", "modality", "segments", "classes", "silhouette", "intra_inter")
 
@@ -63,7 +63,7 @@ class Parting(NamedTuple):
 
 
 def segments_of(views: Views, modality: str, background: int) -> Segments | None:
-    """Up to 4,000 segments of the clips, evenly thinned; None where there are no vectors or no labels.
+    """Up to 5,000 segments of the clips, evenly thinned; None where there are no vectors or no labels.
 
     Segments whose vectors are not finite, beyond half precision for instance, are left out.
     """

@@ -5,7 +5,8 @@ from pathlib import Path
 from earshot.files import fingerprint
 
 # what the workflow itself writes into `<data>/<dataset>`, which may be the folder of the user's files as well
-_OWN_FILES = frozenset({"clips.parquet", "classes.parquet", "events.parquet", "questions.parquet", "masks.parquet", "prepared.json"})
+_TABLES = ("clips", "classes", "events", "questions", "masks")
+_OWN_FILES = frozenset({*(f"{name}.parquet" for name in _TABLES), "prepared.json"})
 _OWN_FOLDERS = frozenset({"audio", "class_vectors", "features", "pseudo_labels", "segments"})
 
 

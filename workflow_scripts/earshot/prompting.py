@@ -142,6 +142,8 @@ def build(inputs: Inputs, words: int = 0) -> Built:
     encoders, told = encoder_weights.load(inputs.encoders, prompter.ENCODERS, inputs.size)
     torch.manual_seed(seed_of("prompter", inputs.seed) % 2**63)
     pair = prompter.build(encoders, modules)
+    if hasattr(pair, "rename"):
+        pair.rename(_classes(inputs))
     pair.set_trunk_mode(hyper.train.trunk_mode)
     pair.finetune(hyper.train.finetune)
     pair.checkpointing = hyper.train.checkpointing
@@ -150,11 +152,14 @@ def build(inputs: Inputs, words: int = 0) -> Built:
     return Built(task, plugins.describe("tasks", inputs.task), prompter, hyper, modules, model, device, told)
 
 
+def _classes(inputs: Inputs) -> list[str]:
+    return [row["name"] for row in contracts.read(inputs.sources.classes, contracts.CLASSES)]
+
+
 def _shape(inputs: Inputs, widths: Any, words: int) -> Shape:
-    names = tuple(row["name"] for row in contracts.read(inputs.sources.classes, contracts.CLASSES))
     motion = inputs.sources.arrays.get("motion")
     size = feature_store.read(motion).array.shape[-1] if motion else 0
-    return Shape(widths.visual, widths.audio, widths.levels, widths.grids, names, words, size)
+    return Shape(widths.visual, widths.audio, widths.levels, widths.grids, tuple(_classes(inputs)), words, size)
 
 
 def train(inputs: Inputs, out: str, metrics_out: str, costs_out: str) -> None:
@@ -163,6 +168,8 @@ def train(inputs: Inputs, out: str, metrics_out: str, costs_out: str) -> None:
     task = plugins.describe("tasks", inputs.task)
     training = prompting_data.load(inputs.sources, "train", task)
     built = build(inputs, training.words)
+    if count := getattr(built.hyper, "shots", 0):
+        training = training.few(count)
     held = _held_out(inputs, built)
     for split, items in (("train", training), ("val", held)):
         for name, problem in (items.missing if items else {}).items():
@@ -227,7 +234,7 @@ def _key(inputs: Inputs, built: Built) -> str:
 
 
 def _facts(inputs: Inputs, built: Built, clips: int, missing: int) -> dict[str, Any]:
-    names = [row["name"] for row in contracts.read(inputs.sources.classes, contracts.CLASSES)]
+    names = _classes(inputs)
     whose = {**inputs.facts, "plugin": inputs.plugin, "hyper": built.knobs, "seed": inputs.seed}
     told = {"classes": names, "label_space": identity(names), "train_clips": clips, "train_missing": missing}
     return {**whose, **told, "encoder_weights": dict(built.encoders)}

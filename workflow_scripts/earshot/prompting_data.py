@@ -5,7 +5,7 @@ out and named. An item is a clip or, for answering, a question about one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earshot import contracts, feature_store, questions
+from earshot import contracts, feature_store, questions, shots
 from earshot.metrics import parsing_f_score
 from earshot.randomness import numpy_generator
 from earshot.tasks import Batch
@@ -47,6 +47,7 @@ class Items:
     missing: Mapping[str, str] = field(default_factory=dict)
     words: int = 0
     negatives: bool = False
+    classes: int = 0
 
     def __len__(self) -> int:
         """The number of usable items."""
@@ -67,6 +68,23 @@ class Items:
         everything = np.arange(len(self))
         held = {name: self._take(name, everything) for name in ("masks",) if name in self.stores}
         return {**self.labels, **held}
+
+    def few(self, count: int) -> "Items":
+        """The first `count` items of each class; those of no class, or of several, are passed over."""
+        picks = shots.first_of_each(self._own_classes(), count)
+        rows = {name: places[picks] for name, places in self.rows.items()}
+        labels = {name: values[picks] for name, values in self.labels.items()}
+        names, clips = ([every[place] for place in picks] for every in (self.names, self.clip_ids))
+        return replace(self, names=names, clip_ids=clips, rows=rows, labels=labels)
+
+    def _own_classes(self) -> NDArray[np.int64]:
+        """The class (N,) of each item, `shots.NONE` for those that have none."""
+        if "label" in self.labels:
+            return self.labels["label"]
+        if "weak" in self.labels:
+            return shots.single_classes(self.labels["weak"])
+        first = self.labels["segments"].min(axis=1)  # background is above all classes
+        return np.where(first == self.classes, shots.NONE, first)
 
     def _take(self, name: str, picks: NDArray[np.int64]) -> NDArray[Any]:
         return self.stores[name].array[self.rows[name][picks]]
@@ -106,7 +124,7 @@ def load(sources: Sources, split: str, task: Mapping[str, Any]) -> Items:
     return Items(
         [names[place] for place in kept], usable, stores, {n: s.rows_of(usable) for n, s in stores.items()}, labels,
         {names[place]: problems[owner] for place, owner in enumerate(owners) if owner in problems},
-        asked.words if asked else 0, "negatives" in task["truth"],
+        asked.words if asked else 0, "negatives" in task["truth"], len(contracts.read(sources.classes, contracts.CLASSES)),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -102,11 +103,11 @@ class Vocabulary(nn.Module):
     def get_extra_state(self) -> Tensor:
         """The tokenizer as the bytes of its JSON text; none for an encoder that reads bytes."""
         text = self.tokenizer.to_str().encode() if self.tokenizer else b""
-        return torch.tensor(list(text), dtype=torch.uint8)
+        return torch.from_numpy(np.frombuffer(text, np.uint8).copy())
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take a tokenizer as `get_extra_state` gave it."""
-        text = bytes(state.tolist()).decode()
+        text = state.cpu().numpy().tobytes().decode()
         self.tokenizer = Tokenizer.from_str(text) if text else None
 
     def tokens(self, sentences: Sequence[str]) -> Tokens:

@@ -4,13 +4,13 @@ The step is run with tensors on torch's device `meta`, which have shapes and no 
 where tensors are kept for the backward pass, so the figures follow the code. 1 MAC is 2 FLOP.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.overrides import TorchFunctionMode
@@ -54,109 +54,107 @@ class _Fused(TorchFunctionMode):
 
 
 class _Products(TorchDispatchMode):
-    """Counts multiply-adds; torch's own counter follows modules as well, and needs several times as long."""
+    """Counts multiply-adds, of the frozen encoders and of adapters apart."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.macs = 0
+        self.macs, self.adapting = [0, 0], False
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        found = function(*args, **kwargs)
-        formula: Any = flop_registry.get(function._overloadpacket) or _FUSED_MACS.get(function._overloadpacket)
-        if formula is not None:
-            self.macs += formula(*args, **kwargs, out_val=found) // 2
+        found = function(*args, **(kwargs or {}))
+        packet = function._overloadpacket
+        if packet is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
+            self.macs[self.adapting] += 2 * args[0].numel() * args[1].shape[2]
+        elif packet in flop_registry:
+            self.macs[self.adapting] += flop_registry[packet](*args, **(kwargs or {}), out_val=found) // 2
         return found
 
-
-def _fused_flops(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> int:
-    return 2 * q.numel() * (k.shape[2] + v.shape[2])
-
-
-def _fused_backward_flops(cotangent: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> int:
-    return 10 * q.numel() * k.shape[2]  # the scores again, and four gradients
-
-
-_FUSED_MACS = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _fused_flops,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _fused_backward_flops,
-}
+    def watch(self, adapters: Sequence[nn.Module]) -> ExitStack:
+        """Until the stack is closed, know when an adapter is at work."""
+        stack = ExitStack()
+        for one in adapters:
+            for register, inside in ((one.register_forward_pre_hook, True), (one.register_forward_hook, False)):
+                stack.callback(register(lambda *_, inside=inside: setattr(self, "adapting", inside)).remove)  # type: ignore[operator]
+        return stack
 
 
 class _Kept:
-    """Bytes of tensors that autograd keeps, each storage once, without parameters; with checkpointing as it would be."""
+    """Bytes of tensors that autograd keeps, each storage once, without parameters."""
 
     def __init__(self, known: set[int]) -> None:
-        self.known, self.entries, self.deepest = known, 0, 0
-        self.storages: dict[int, Any] = {}
-        self.inside: dict[int, Any] | None = None
+        self.known, self.storages = known, {}  # type: tuple[set[int], dict[int, Any]]
 
     def pack(self, tensor: Tensor) -> Tensor:
         """Note a tensor that autograd keeps, and let it."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self.known:
-            kept = self.storages if self.inside is None else self.inside
-            kept[storage._cdata] = storage  # held, so that no other gets its number
+            self.storages[storage._cdata] = storage  # held, so that no other gets its number
         return tensor
 
-    def through(self, part: Callable[..., Any], *tensors: Tensor) -> Any:
-        """A checkpointed part: its inputs are kept, its inside is there once, for the part that needs most."""
-        self.inside = {}
-        found = part(*tensors)
-        self.deepest = max(self.deepest, _bytes(self.inside))
-        self.inside = None
-        self.entries += sum(one.untyped_storage().nbytes() for one in tensors)
-        return found
-
     @property
-    def total(self) -> int:
-        """All that is there when the backward pass begins, or at its deepest."""
-        return _bytes(self.storages) + self.entries + self.deepest
+    def bytes(self) -> int:
+        """Of all storages."""
+        return sum(one.nbytes() for one in self.storages.values())
 
 
-def _bytes(storages: Mapping[int, Any]) -> int:
-    return sum(one.nbytes() for one in storages.values())
+class _Parts:
+    """Runs the parts of a model, each kind of them once: those of the same shapes need the same."""
+
+    def __init__(self, kept: _Kept, products: _Products) -> None:
+        self.kept, self.products, self.seen = kept, products, {}  # type: tuple[_Kept, _Products, dict[Any, Any]]
+        self.inside, self.entries, self.repeated = [0], 0, 0  # bytes: inside each kind, what goes into parts, of repeated parts
+
+    def through(self, part: Any, *tensors: Tensor) -> Any:
+        """As `Paired.through`, without a second run of the same kind."""
+        last = part.args[:1] == part.func.__self__.last_position
+        key = (part.func.__name__, last, *((one.shape, one.requires_grad) for one in tensors))
+        self.entries += sum(one.untyped_storage().nbytes() for one in tensors)
+        if key not in self.seen:
+            before, macs = self.kept.bytes, list(self.products.macs)
+            found = part(*tensors)
+            self.inside.append(self.kept.bytes - before)
+            self.seen[key] = found, self.inside[-1], [now - then for now, then in zip(self.products.macs, macs, strict=True)]
+            return found
+        found, inside, macs = self.seen[key]
+        self.repeated += inside
+        self.products.macs = [one + more for one, more in zip(self.products.macs, macs, strict=True)]
+        return found
 
 
 def estimate(pair: Any, clips: int, segments: int, checkpointing: bool) -> Estimate:
-    """Of a step on so many clips, in training mode, with the prompter's present settings; nothing is allocated or changed."""
+    """Of a step on so many clips, in training mode, with the prompter's present settings; nothing is allocated or changed.
+
+    A step takes twice the products of the frozen encoders, which need gradients of what goes in, and three times those of
+    adapters; with checkpointing, those of a forward pass more.
+    """
     trained = {name for name, one in pair.named_parameters() if one.requires_grad}
     total = sum(one.numel() for one in pair.parameters())
-    empty = {name: one.detach().to("meta").requires_grad_(name in trained) for name, one in _tensors(pair).items()}
-    kept = _Kept({one.untyped_storage()._cdata for one in empty.values()})
-    with torch.device("meta"), _reparametrize_module(pair, empty), _apart(pair, kept, checkpointing):
-        frames, sound = pair.example(clips * segments)
-        hooks = torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda one: one)
-        with _Products() as forward, hooks, _Fused():
-            encoded = pair(frames, sound)
-        macs = forward.macs
-        step = macs + (_backward(encoded, [empty[name] for name in trained]) + checkpointing * macs if trained else 0)
-    return Estimate(total, sum(empty[name].numel() for name in trained), kept.total, macs, step)
-
-
-def _tensors(pair: Any) -> dict[str, Tensor]:
-    return {**dict(pair.named_parameters()), **dict(pair.named_buffers())}
-
-
-def _backward(encoded: Any, trained: list[Tensor]) -> int:
-    """Multiply-adds of the gradients of trained parameters."""
-    outputs = (encoded.visual, encoded.audio, encoded.visual_pooled, encoded.audio_pooled)
-    with _Products() as counted:
-        torch.autograd.grad([one.sum() for one in outputs if one.requires_grad], trained, allow_unused=True)
-    return counted.macs
+    tensors = {**dict(pair.named_parameters()), **dict(pair.named_buffers())}
+    empty = {name: one.detach().to("meta").requires_grad_(name in trained) for name, one in tensors.items()}
+    kept, products = _Kept({one.untyped_storage()._cdata for one in empty.values()}), _Products()
+    parts = _Parts(kept, products)
+    with torch.device("meta"):
+        inputs = pair.example(clips * segments)
+    hooks = torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda one: one)
+    with _reparametrize_module(pair, empty), _apart(pair, parts), products.watch(pair.adapters), products, hooks, _Fused():
+        pair(*inputs)
+    frozen, adapting = products.macs
+    everything = kept.bytes + parts.repeated
+    outside = kept.bytes - sum(parts.inside)
+    memory = outside + parts.entries + max(parts.inside) if checkpointing else everything
+    step = (2 + checkpointing) * frozen + (3 + checkpointing) * adapting if trained else frozen
+    return Estimate(total, sum(empty[name].numel() for name in trained), memory, frozen + adapting, step)
 
 
 @contextmanager
-def _apart(pair: Any, kept: _Kept, checkpointing: bool) -> Iterator[None]:
-    """The prompter in training mode, with biases of attention and checkpoints of its own."""
-    biases, was, training = pair.biases, pair.checkpointing, pair.training
-    pair.biases, pair.checkpointing = _windows.Biases(), False
-    if checkpointing:
-        pair.through = kept.through
+def _apart(pair: Any, parts: _Parts) -> Iterator[None]:
+    """The prompter in training mode, with biases of attention and a way through its parts of its own."""
+    biases, training = pair.biases, pair.training
+    pair.biases, pair.through = _windows.Biases(), parts.through
     pair.train()
     try:
         yield
     finally:
-        pair.biases, pair.checkpointing = biases, was
-        pair.__dict__.pop("through", None)
+        pair.biases = biases
+        del pair.through
         pair.train(training)

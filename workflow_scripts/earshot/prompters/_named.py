@@ -18,10 +18,12 @@ import torch
 from pydantic import Field
 from timm.layers import drop_path
 from torch import Tensor, nn
+from torch.nn import functional
 
 from earshot.audio_models._logmel import LogMel
 from earshot.knobs import Section
 from earshot.prompters import Encoded, Widths, _clip_clap, _hearing, _windows
+from earshot.prompters._estimate import Estimate
 from earshot.prompters._latent import Place
 from earshot.prompters._paired import _DROPPED as DROPPED
 from earshot.prompters._paired import Make, Paired
@@ -105,6 +107,14 @@ class NamedPair(Paired):
         frames = 100 * self.sizes.tiles + 1
         return torch.zeros(count, 3, self.sizes.px, self.sizes.px), torch.zeros(count, 1, frames, self.sizes.mel_bins)
 
+    def estimate(self, clips: int, segments: int, checkpointing: bool = False) -> Estimate:
+        """What a training step on so many clips will need, but for the names, which are few; nothing is allocated."""
+        names, self.tokens = self.tokens, None
+        try:
+            return super().estimate(clips, segments, checkpointing)
+        finally:
+            self.tokens = names
+
     def forward(self, frames: Tensor, sound: Tensor) -> Encoded:
         """What `look` and `listen` give of N segments; `named` holds the names' vectors, (K, E) each, and both scales."""
         vision, encoder = self._vision(), self._encoder()
@@ -142,7 +152,7 @@ class NamedPair(Paired):
     def _position(self, position: int, block: Any, seen: Tensor, heard: Tensor) -> tuple[Tensor, ...]:
         """One position: both blocks up to CLIP's MLP, modules that read the new states, modules beside the MLP."""
         layer = self._vision().encoder.layers[position]
-        seen = seen + layer.self_attn(layer.layer_norm1(seen), attention_mask=None)[0]
+        seen = seen + _attended(layer.self_attn, layer.layer_norm1(seen))
         heard = self._heard(position, block, heard)
         if not self.maps:
             return seen + layer.mlp(layer.layer_norm2(seen)), heard
@@ -179,3 +189,11 @@ class NamedPair(Paired):
         learnt = self.context is not None
         seen = self.visual.read(self.tokens.to(self.heard_names.device), self.context) if learnt else self.seen_names
         return {"clip_text": seen, "clap_text": self.heard_names}
+
+
+def _attended(layer: Any, x: Tensor) -> Tensor:
+    """CLIP's attention among tokens (N, L, C), in torch's fused form."""
+    parts = (layer.q_proj, layer.k_proj, layer.v_proj)
+    q, k, v = (part(x).unflatten(-1, (layer.num_heads, -1)).transpose(1, 2) for part in parts)
+    found = functional.scaled_dot_product_attention(q, k, v, None, scale=layer.scale)
+    return layer.out_proj(found.transpose(1, 2).flatten(2))

@@ -49,6 +49,7 @@ class Paired(nn.Module):
         self.checkpointing = self.mixup = False
         self.generator: torch.Generator | None = None
         self.finetuned: tuple[str, ...] = ()
+        self.last_position: tuple[int, ...] = ()  # of the adapters
         self.biases = _windows.Biases()
         self.shape, self.sound_shape = _trunks.shape_of(encoders.size)
         for trunk in self._trunks():
@@ -59,6 +60,7 @@ class Paired(nn.Module):
 
     def add(self, places: Sequence[tuple[Place, Place]], make: Make) -> None:
         """Put four adapters to each position, where the visual and the audio stream have these places."""
+        self.last_position = (len(places) - 1,)
         for name in _LISTS:
             visual = name.startswith("vis")
             pairs = [(seen, heard) if visual else (heard, seen) for seen, heard in places]
@@ -144,6 +146,9 @@ class Paired(nn.Module):
         x = x + _windows.seen(block, x, self.biases, name)
         return x + _windows.refined(block, x)
 
+    def _seen_alone(self, stage: int, number: int, x: Tensor) -> Tensor:
+        return self._seen_plainly(self._stages()[stage].blocks[number], x, (stage, number))
+
     def _visual_places(self) -> list[Place]:
         """Tokens and channels of every visual stage."""
         side = self.shape.px // 4
@@ -221,7 +226,7 @@ class PairedEncoder(Paired):
             seen = self._merged(stage, seen)
             for number in range(len(layer.blocks)):
                 if number % ratio != ratio - 1:
-                    seen = self.through(partial(self._seen_plainly, layer.blocks[number], name=(stage, number)), seen)
+                    seen = self.through(partial(self._seen_alone, stage, number), seen)
                     continue
                 seen, heard, *maps = self.through(partial(self._position, position, stage, number), seen, heard)
                 position += 1
@@ -242,7 +247,7 @@ class PairedEncoder(Paired):
 
     def _position(self, position: int, stage: int, number: int, seen: Tensor, heard: Tensor) -> tuple[Tensor, ...]:
         """One paired position: both streams after it and, at the last, the maps of both."""
-        block, last = self._stages()[stage].blocks[number], position == sum(self.sound_shape.blocks) - 1
+        block, last = self._stages()[stage].blocks[number], (position,) == self.last_position
         to_seen, to_heard = self._residuals("p1", position, seen, heard)
         seen = _added(seen + _windows.seen(block, seen, self.biases, (stage, number)), to_seen)
         heard = _added(self._heard(stage, number // self.ratios[stage], position, heard), to_heard)
