@@ -285,6 +285,10 @@ rule draw_prompt_figures:
         "<logs>/draw_prompt_figures/{prompting}.log",
     conda:
         "../envs/report.yaml"
+    threads: 4
+    resources:
+        mem_mb=8_000,
+        runtime=120,
     params:
         title=PROMPTED.prompting_field("title"),
         split=PROMPTED.prompting_field("split"),

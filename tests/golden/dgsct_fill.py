@@ -8,6 +8,7 @@ A tensor's values depend only on its *name* and *shape*:
 followed by a rule chosen from the last component of the name and the number of dimensions
 (see ``rule``).  The result is cast to float32.  No weights are stored anywhere.
 """
+
 import hashlib
 import math
 
@@ -39,12 +40,12 @@ def rule(name: str, shape) -> np.ndarray:
         return 0.1 * z
     if last == "running_var":
         return 1.0 + 0.1 * np.abs(z)
-    if n == 0 or tuple(shape) == (1,) and "bias" not in last and last != "weight":
-        return 0.5 + 0.1 * z                      # scalar gates
+    if n == 0 or (tuple(shape) == (1,) and "bias" not in last and last != "weight"):
+        return 0.5 + 0.1 * z  # scalar gates
     if n == 1 and "bias" in last:
-        return 0.05 * z                           # every kind of bias (q_bias, bias_ih_l0, ...)
+        return 0.05 * z  # every kind of bias (q_bias, bias_ih_l0, ...)
     if n == 1 and last == "weight":
-        return 1.0 + 0.1 * z                      # norm scale
+        return 1.0 + 0.1 * z  # norm scale
     if n == 1:
         return 0.1 * z
     fan_in = int(np.prod(tuple(shape)[1:]))

@@ -1,4 +1,4 @@
-"""DG-SCT's and LAVisH's modules, front end and whole encoders against runs of the published code, an optimiser step included."""
+"""DG-SCT's and LAVisH's modules, front end and encoders against runs of the published code, optimiser steps included."""
 
 import json
 from pathlib import Path
@@ -86,7 +86,7 @@ ALL = pytest.mark.parametrize(("variant", "direction"), CASES)
 def test_modules_give_the_published_residuals_maps_and_statistics(variant, direction, mode):
     arrays = np.load(FOLDER / f"adapter_{variant}.npz")
     one, _, _, found, loss, case = run(variant, direction, mode)
-    np.testing.assert_allclose(found.residual[:2].detach(), arrays[f"{direction}.{mode}.res"], atol=1e-5)
+    np.testing.assert_allclose(found.residual[:2].detach(), arrays[f"{direction}.{mode}.res"], rtol=5e-5, atol=1e-5)
     assert (found.map is None) == (case["spatial_shape"] is None)
     if found.map is not None:
         published = arrays[f"{direction}.{mode}.spatial"]
@@ -182,7 +182,7 @@ def test_every_module_of_the_miniature_pair_gives_what_the_published_one_did(sta
         encoded = pair(fill.make_input("mini_ave.image", (2, 10, 3, 64, 64)).flatten(0, 1), sound)
     assert set(seen) == set(expected)
     for name, facts in expected.items():
-        assert summary(seen[name]) == pytest.approx(facts["res"], rel=1e-4, abs=1e-4), name
+        assert summary(seen[name]) == pytest.approx(facts["res"], rel=1e-4, abs=2e-4), name
     maps = {"audio": encoded.audio_map, "vis": encoded.visual_map}
     for side, found in maps.items():
         assert summary(found) == pytest.approx(expected[f"{side}_adapter_blocks_p2.11"]["spatial"], abs=1e-5)
@@ -211,7 +211,8 @@ def test_lavish_gives_the_published_probabilities_and_learns_in_one_step_what_it
     np.testing.assert_allclose(probabilities.detach(), published, atol=1e-5)
     assert float(before.detach()) == pytest.approx(golden["loss"], rel=1e-4)
     before.backward()
-    heads = {f"mlp_class{tail}.{kind}": getattr(layer, kind) for tail, layer in (("", head[0]), ("_2", head[1])) for kind in ("weight", "bias")}
+    heads = {f"mlp_class.{kind}": one for kind, one in head[0].named_parameters()}
+    heads |= {f"mlp_class_2.{kind}": one for kind, one in head[1].named_parameters()}
     norms = {name: float(p.grad.norm()) for name, p in {**dict(pair.named_parameters()), **heads}.items() if p.grad is not None}
     assert {name: norms[name] for name in golden["grad_norm"]} == pytest.approx(golden["grad_norm"], rel=2e-3, abs=1e-6)
     optimizer.step()

@@ -32,6 +32,7 @@ from earshot.randomness import seed_of
 from earshot.resuming import Resume
 from earshot.tasks import Batch, Shape
 
+_CLASSES = {"segments", "label"}  # labels by which pooled vectors are drawn
 _SAVE_EVERY = 60.0  # s: what a killed job may lose; writing the state of a large pair takes seconds
 
 
@@ -311,11 +312,11 @@ def said_of(built: Built, items: Items, show: int = 0) -> Said:
         scores.append(built.task.predict(output, batch).float().cpu().numpy())
         if show:
             views.add(picks, batch, encoded, output)
-    return Said(np.concatenate(scores), views.of(items))
+    return Said(np.concatenate(scores), views.of(items) if show else prompt_views.Views(items.names))
 
 
 class _Views:
-    """Pooled vectors of all segments, and what is drawn of a few items."""
+    """Pooled vectors of all segments whose class is known, and what is drawn of a few items."""
 
     def __init__(self, chosen: NDArray[np.int64]) -> None:
         self.chosen = chosen
@@ -324,8 +325,9 @@ class _Views:
     def add(self, picks: NDArray[np.int64], batch: Batch, encoded: Encoded, output: Mapping[str, Tensor]) -> None:
         """Take the views of a batch of items at these places."""
         clips = batch.frames.shape[:2]
-        self._keep("visual", encoded.visual_pooled.unflatten(0, clips).half())
-        self._keep("audio", encoded.audio_pooled.unflatten(0, clips).half())
+        if _CLASSES & set(batch.labels):
+            self._keep("visual", encoded.visual_pooled.unflatten(0, clips).half())
+            self._keep("audio", encoded.audio_pooled.unflatten(0, clips).half())
         drawn = torch.from_numpy(np.flatnonzero(np.isin(picks, self.chosen))).to(batch.frames.device)
         if not len(drawn):
             return
@@ -343,9 +345,9 @@ class _Views:
     def of(self, items: Items) -> prompt_views.Views:
         """All views, with the class of every segment where the task knows it."""
         arrays = {name: np.concatenate(parts) for name, parts in self.parts.items()}
-        if arrays and "segments" in items.labels:
+        if "segments" in items.labels:
             arrays["labels"] = items.labels["segments"].astype(np.int16)
-        elif arrays and "label" in items.labels:
+        elif "label" in items.labels:
             arrays["labels"] = np.repeat(items.labels["label"][:, None], arrays["visual"].shape[1], axis=1).astype(np.int16)
         return prompt_views.Views(items.names, [items.names[place] for place in self.chosen], arrays)
 

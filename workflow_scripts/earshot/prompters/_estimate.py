@@ -1,7 +1,7 @@
 """What a training step of a prompter will need, counted without doing it.
 
-The step is run with tensors on torch's device `meta`, which have shapes and no content: products are counted where they are made, and memory
-where tensors are kept for the backward pass, so the figures follow the code. 1 MAC is 2 FLOP.
+The forward pass is run with tensors on torch's device `meta`, which have shapes and no content: products are counted where they
+are made, and memory where tensors are kept for the backward pass, so the figures follow the code. 1 MAC is 2 FLOP.
 """
 
 from collections.abc import Iterator, Sequence
@@ -74,7 +74,7 @@ class _Products(TorchDispatchMode):
         stack = ExitStack()
         for one in adapters:
             for register, inside in ((one.register_forward_pre_hook, True), (one.register_forward_hook, False)):
-                stack.callback(register(lambda *_, inside=inside: setattr(self, "adapting", inside)).remove)  # type: ignore[operator]
+                stack.callback(register(lambda *_, inside=inside: setattr(self, "adapting", inside)).remove)
         return stack
 
 

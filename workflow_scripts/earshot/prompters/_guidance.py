@@ -7,7 +7,7 @@ tokens and C channels of the own stream, M and D of the other one.
 """
 
 import re
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
@@ -24,7 +24,7 @@ class GuidanceHyper(LatentHyper):
     """What a module may be told; the defaults are those of AVE."""
 
     tokens: int = Field(32, ge=1, description="latent tokens")
-    align: Literal["conv", "bicubic"] = Field("conv", description="how the other stream's tokens become as many as the own ones")
+    align: Literal["conv", "bicubic"] = Field("conv", description="how the other's tokens become as many as the own")
     channel_weight: float = Field(0.3, ge=0, description="alpha: of the channels' attention, and what it takes of the tokens")
     spatial_weight: float = Field(0.05, ge=0, description="beta: of the tokens' attention")
     temporal_weight: float = Field(0.0, ge=0, description="gamma: of the segments' gate; 0: there is none")
@@ -53,12 +53,12 @@ class Aligned(LatentAdapter):
         """
         if self.align == "bicubic":
             return self._resized(self.fc(other))
-        weight, bias = self.conv_adapter.weight[:, :, 0, 0], self.conv_adapter.bias
+        weight, bias = self.conv_adapter.weight[:, :, 0, 0], cast(Tensor, self.conv_adapter.bias)
         if self.fc.in_features <= self.fc.out_features:
             mixed = functional.linear(other.transpose(1, 2), weight, bias)
             return self.fc(mixed.transpose(1, 2)).transpose(1, 2)
         mixed = functional.linear(functional.linear(other, self.fc.weight).transpose(1, 2), weight)
-        return mixed + torch.addcmul(self.fc.bias[:, None], self.fc.weight.sum(1)[:, None], bias)
+        return mixed + (self.fc.bias[:, None] + self.fc.weight.sum(1)[:, None] * bias)
 
     def _resized(self, tokens: Tensor) -> Tensor:
         """Square maps (N, M, C) at the own stream's side, as (N, C, L)."""
@@ -94,7 +94,8 @@ class Guidance(Aligned):
         if gate is not None:
             by_channel = by_channel + gamma * gate
         x = x * (by_channel[:, None] + beta * scores.sigmoid())
-        map_ = scores[..., 0].float().tanh().softmax(-1) if want_map else None
+        full = torch.promote_types(scores.dtype, torch.float32)
+        map_ = scores[..., 0].to(full).tanh().softmax(-1) if want_map else None
         return Guided(self.squeezed(x), map_, gate)
 
     def _channels(self, x: Tensor, whole: Tensor) -> Tensor:
@@ -104,6 +105,13 @@ class Guidance(Aligned):
 
     def _scores(self, x: Tensor, whole: Tensor, channels: Tensor) -> Tensor:
         """Scores of the tokens (N, L, 1); what does not depend on the token goes into the last layer's weights."""
-        own = self.fc_affine_video_2(x * (1 + channels[:, None])).relu()
+        own = self._scaled(x, 1 + channels).relu()
         weight = self.fc_affine_v_s_att.weight * self.fc_affine_audio_2(whole).relu()
         return own @ weight[..., None] + self.fc_affine_v_s_att.bias
+
+    def _scaled(self, x: Tensor, channels: Tensor) -> Tensor:
+        """`fc_affine_video_2` of channels that are scaled (N, C); the scale goes where it meets fewer numbers."""
+        layer = self.fc_affine_video_2
+        if x.shape[1] < layer.in_features:
+            return layer(x * channels[:, None])
+        return torch.baddbmm(layer.bias, x, (layer.weight * channels[:, None]).transpose(1, 2))

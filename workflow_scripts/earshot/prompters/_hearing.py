@@ -70,7 +70,10 @@ def spectrograms(waves: Tensor, tiles: int, bins: int) -> Tensor:
 
 
 def masked(mel: Tensor, generator: torch.Generator | None) -> Tensor:
-    """SpecAugment (Park et al., Interspeech 2019) on normalised spectrograms (N, 1, F, M): stripes in time and frequency are 0."""
+    """SpecAugment (Park et al., Interspeech 2019): stripes of normalised spectrograms (N, 1, F, M) are 0.
+
+    That it comes behind batch norm, where 0 is the mean, is our reading.
+    """
     for axis, widest in ((2, _TIME), (3, _FREQUENCY)):
         size, count = mel.shape[axis], len(mel)
         draws = torch.rand(2, count, _STRIPES, 1, generator=generator)

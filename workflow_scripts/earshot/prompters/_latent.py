@@ -57,7 +57,8 @@ class LatentAdapter(nn.Module):
         inner = width // hyper.reduction
         if inner * hyper.reduction != width or inner % hyper.groups:
             raise ValueError(
-                f"a bottleneck of {width} channels by `reduction: {hyper.reduction}` does not divide into `groups: {hyper.groups}`"
+                f"a bottleneck of {width} channels by `reduction: {hyper.reduction}` does not divide into "
+                f"`groups: {hyper.groups}`"
             )
         self.groups, self.gate_then_norm, self.recomputing = hyper.groups, hyper.gate_then_norm, False
         start = torch.rand if hyper.tokens_init == "uniform" else torch.zeros
@@ -66,7 +67,8 @@ class LatentAdapter(nn.Module):
         self.gate = nn.Parameter(torch.zeros(1)) if gated else None
         self.down_sampler = nn.Conv2d(width, inner, 1, groups=hyper.groups, bias=False)
         self.up_sampler = nn.Conv2d(inner, width, 1, groups=hyper.groups, bias=False)
-        self.bn1, self.bn2 = (nn.BatchNorm1d(inner), nn.BatchNorm1d(width)) if hyper.use_bn else (None, None)
+        self.bn1 = nn.BatchNorm1d(inner) if hyper.use_bn else None
+        self.bn2 = nn.BatchNorm1d(width) if hyper.use_bn else None
         self.ln_before = nn.LayerNorm(width) if hyper.norm_before else None
         self.ln_post = nn.LayerNorm(width)
 
@@ -77,7 +79,8 @@ class LatentAdapter(nn.Module):
     def exchanged(self, x: Tensor, c: Tensor, c_turned: Tensor) -> Tensor:
         """What the latent tokens gather from `c` (N, M, C), whose transpose is given as well, added to `x`."""
         gathered = self.my_tokens + (self.my_tokens @ c_turned).softmax(-1) @ c
-        return x + self.gate_av * ((x @ gathered.transpose(1, 2)).softmax(-1) @ gathered)
+        weights = (x @ gathered.transpose(1, 2)).softmax(-1)
+        return x + weights @ (self.gate_av * gathered)
 
     def squeezed(self, x: Tensor) -> Tensor:
         """The bottleneck; the published grouped convolutions of one pixel are block-diagonal products."""
@@ -87,7 +90,10 @@ class LatentAdapter(nn.Module):
         z = self._normed(self.bn2, functional.linear(z, _diagonal(self.up_sampler)))
         if self.gate is None:
             return self.ln_post(z)
-        return self.ln_post(self.gate * z) if self.gate_then_norm else self.gate * self.ln_post(z)
+        if self.gate_then_norm:
+            return self.ln_post(self.gate * z)
+        last = self.ln_post  # whose scale and shift take the gate
+        return functional.layer_norm(z, last.normalized_shape, self.gate * last.weight, self.gate * last.bias, last.eps)
 
     def _normed(self, norm: nn.BatchNorm1d | None, z: Tensor) -> Tensor:
         """Batch norm over segments and tokens together."""
@@ -95,7 +101,10 @@ class LatentAdapter(nn.Module):
             return z
         flat = z.flatten(0, 1)
         if self.recomputing and norm.training:
-            return functional.batch_norm(flat, None, None, norm.weight, norm.bias, True, 0.0, norm.eps).view_as(z)
+            mean, variance = norm.running_mean, norm.running_var  # clones, since the first run counted
+            assert mean is not None and variance is not None
+            found = functional.batch_norm(flat, mean.clone(), variance.clone(), norm.weight, norm.bias, True, eps=norm.eps)
+            return found.view_as(z)
         return norm(flat).view_as(z)
 
 

@@ -1,8 +1,8 @@
 """Two frozen encoders in lock-step, one of frames and one of sound, with adapters between them at positions in depth.
 
-Source: Duan et al., "Cross-modal Prompts", NeurIPS 2023, section 3.2, in the order of its public code: stages of equal depth are
-paired block by block; in deeper visual stages every so many blocks meet one of sound, the others run plain. Shapes: N segments,
-L tokens, C channels.
+Source: Duan et al., "Cross-modal Prompts", NeurIPS 2023, section 3.2, in the order of its public code: stages of equal depth
+are paired block by block; in deeper visual stages every so many blocks meet one of sound, the others run plain. Shapes: N
+segments, L tokens, C channels.
 """
 
 import re
@@ -89,7 +89,7 @@ class Paired(nn.Module):
         self.train(self.training)
 
     def finetune(self, sides: Sequence[str]) -> None:
-        """Train encoders as a whole, of `visual` and `audio`; the others stay frozen. Raises ValueError for what is not there."""
+        """Train these encoders as a whole, of `visual` and `audio`; raises ValueError for what is not there."""
         for side in sides:
             if getattr(self, side, None) is None or side not in ("visual", "audio"):
                 raise ValueError(f"`finetune: {side}`: there is no such encoder in this pair")

@@ -1,8 +1,8 @@
 """Pairs of frozen encoders that prompters are put between: Swin-V2 for frames, and HTS-AT for sound.
 
 The encoders are the libraries' own, timm's and transformers', with their names of parameters. `large` are the published ones;
-`small` are for clips that a processor core can train on, and `mini` those of tests. Sources: Liu et al., "Swin Transformer V2",
-CVPR 2022 (Swin-V2-L, 192 px, window 12); Chen et al., "HTS-AT", ICASSP 2022.
+`small` are for clips that a processor core can train on in an hour, `tiny` in minutes, and `mini` are those of tests. Sources:
+Liu et al., "Swin Transformer V2", CVPR 2022 (Swin-V2-L, 192 px, window 12); Chen et al., "HTS-AT", ICASSP 2022.
 """
 
 import re
@@ -49,6 +49,7 @@ class Htsat(NamedTuple):
 SIZES = {
     "large": (Swin(192, 192, (2, 2, 18, 2), (6, 12, 24, 48), 12), Htsat(64, 256, 96, (2, 2, 6, 2), (4, 8, 16, 32), 8, 10)),
     "small": (Swin(64, 32, (2, 2, 6, 2), (1, 2, 4, 8), 4), Htsat(32, 64, 32, (2, 2, 2, 2), (1, 2, 4, 8), 2, 1)),
+    "tiny": (Swin(64, 16, (1, 1, 2, 1), (1, 1, 2, 4), 4), Htsat(32, 64, 16, (1, 1, 1, 1), (1, 1, 2, 4), 2, 1)),
     "mini": (Swin(64, 16, (2, 2, 18, 2), (2, 2, 4, 4), 4), Htsat(32, 64, 16, (2, 2, 6, 2), (2, 2, 4, 4), 2, 1)),
 }
 

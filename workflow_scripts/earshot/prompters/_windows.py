@@ -88,7 +88,7 @@ def _relative(block: Any, side: int, table: Tensor) -> Tensor:
 
 
 def _masked(bias: Tensor, mask: Tensor | None) -> Tensor:
-    """A bias (heads, A, A) for all windows (1, heads, A, A), or with a mask (windows, A, A) for each (1, windows * heads, A, A)."""
+    """A bias (heads, A, A) as (1, heads, A, A) for all windows; with a mask (windows, A, A) as (1, windows * heads, A, A)."""
     return bias[None].contiguous() if mask is None else (bias + mask[:, None]).flatten(0, 1)[None]
 
 

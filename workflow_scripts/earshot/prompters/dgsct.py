@@ -1,8 +1,8 @@
 """DG-SCT: modules by which sound and sight guide each other's channels, regions and segments inside two frozen encoders.
 
-Source: Duan et al., "Cross-modal Prompts: Adapting Large Pre-trained Models for Audio-Visual Downstream Tasks", NeurIPS 2023, in
-the settings of its public code and launch scripts, which differ from task to task. At the published size it trains 188.5 million
-parameters beside 223 million frozen ones. Key layout: the authors' (`audio_adapter_blocks_p1.*` and so on).
+Source: Duan et al., "Cross-modal Prompts: Adapting Large Pre-trained Models for Audio-Visual Downstream Tasks", NeurIPS 2023,
+in the settings of its public code and launch scripts, which differ from task to task. At the published size it trains 188.5
+million parameters beside 223 million frozen ones. Key layout: the authors' (`audio_adapter_blocks_p1.*` and so on).
 """
 
 from collections.abc import Mapping

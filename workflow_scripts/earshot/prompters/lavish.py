@@ -1,8 +1,8 @@
 """LAVisH: adapters with latent tokens in all blocks of one frozen Swin-V2, which sees frames and images of sound alike.
 
-Source: Lin et al., "Vision Transformers are Parameter-Efficient Audio-Visual Learners", CVPR 2023, section 3, in the settings of
-its public code for event localisation. Key layout: the authors' (`audio_adapter_blocks_p1.*` and so on). Images of sound have
-time along their rows, which is our reading.
+Source: Lin et al., "Vision Transformers are Parameter-Efficient Audio-Visual Learners", CVPR 2023, section 3, in the settings
+of its public code for event localisation. Key layout: the authors' (`audio_adapter_blocks_p1.*` and so on). Images of sound
+have time along their rows, which is our reading.
 """
 
 import re

@@ -23,7 +23,7 @@ PUBLISHED = "LAVisH*"
 class Hyper(LatentHyper):
     """LAVisH's settings."""
 
-    align: Literal["conv", "bicubic"] = Field("conv", description="how the other stream's tokens become as many as the own ones")
+    align: Literal["conv", "bicubic"] = Field("conv", description="how the other's tokens become as many as the own")
 
 
 def defaults(task: str) -> dict[str, Any]:

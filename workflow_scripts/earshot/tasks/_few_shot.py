@@ -136,8 +136,9 @@ def _names(encoded: Encoded) -> Mapping[str, Tensor]:
 
 
 def _cosines(x: Tensor, y: Tensor) -> Tensor:
-    """Cosines (..., K) of vectors (..., E) and (K, E)."""
-    return F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).T
+    """Cosines (..., K) of vectors (..., E) and (K, E), in single precision: scales of 100 lie before them."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.normalize(x.float(), dim=-1) @ F.normalize(y.float(), dim=-1).T
 
 
 def parts(output: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
