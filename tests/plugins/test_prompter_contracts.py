@@ -55,7 +55,7 @@ def test_its_state_is_what_training_changes_and_can_be_written_back(name):
     taken = module.import_weights(dict(state), pair)
     assert set(taken) == set(state)
     with torch.no_grad():
-        for n, one in pair.state().items():
+        for one in pair.state().values():
             one.copy_(torch.ones_like(one))
     assert all(bool((one == 1).all()) for one in pair.state().values())
 

@@ -35,7 +35,7 @@ def change(values, path, value):
         ("experiments.demo.methods", ["tentt"], r"experiments.demo: unknown method 'tentt'; available: aa_affine, "),
         ("experiments.demo.corruptions", ["snoww"], r"unknown corruption 'snoww'; available: bit_error, brightness"),
         ("experiments.demo.backbones", ["resnet"], r"unknown backbone 'resnet'; available: "),
-        ("experiments.demo.datasets", ["ucf"], r"experiments.demo: unknown dataset 'ucf'; available: ave, avmit, demo"),
+        ("experiments.demo.datasets", ["ucf"], r"experiments.demo: unknown dataset 'ucf'; available: ave, avmit, avs_ms3"),
         ("experiments.demo.severities", [6], r"severities.0: .* less than or equal to 5 \(given: 6\)"),
         ("experiments.demo.seeds", "three", r"experiments.demo.seeds: .*list \(given: 'three'\)"),
         ("targets", ["dmeo"], r"targets: unknown experiment 'dmeo'; available: .*, demo, "),
@@ -70,7 +70,7 @@ def change(values, path, value):
         (
             "backbones.tanet_small.weights_of",
             {"ucf": "random"},
-            r"weights_of: unknown dataset 'ucf'; available: ave, avmit, demo",
+            r"weights_of: unknown dataset 'ucf'; available: ave, avmit, avs_ms3",
         ),
         ("checkpoints", {"a": {}}, r"exactly one of path, url, hub, torchvision; given: none"),
         ("checkpoints", {"a": {"path": "x", "hub": "y/z"}}, r"exactly one of .*; given: path, hub"),

@@ -10,11 +10,13 @@ import yaml
 
 from earshot import label_spaces, plugins, training
 from earshot.config import Protocol
+from earshot.prompters import _trunks
 
 METHODS = Path(__file__).parents[2] / "docs" / "adaptation.md"
 BACKBONES = Path(__file__).parents[2] / "docs" / "backbones.md"
 LISTENING = Path(__file__).parents[2] / "docs" / "listening.md"
 PARSING = Path(__file__).parents[2] / "docs" / "parsing.md"
+PROMPTING = Path(__file__).parents[2] / "docs" / "prompting.md"
 PAGE = Path(__file__).parents[2] / "docs" / "corruptions.md"
 
 
@@ -157,3 +159,22 @@ def test_every_parser_is_listed_with_its_knobs(name):
 def test_every_parsing_experiment_is_listed():
     config = yaml.safe_load((PARSING.parents[1] / "config.yaml").read_text(encoding="utf-8"))
     assert all(f"| `{name}` |" in PARSING.read_text(encoding="utf-8") for name in config["parsing"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in ("prompters", "tasks") for name in plugins.available(kind)]
+)
+def test_every_prompter_and_task_is_listed_with_its_knobs(kind, name):
+    page = PROMPTING.read_text(encoding="utf-8")
+    groups = plugins.load(kind, name).Hyper().model_dump(mode="json", by_alias=True)
+    flat = {key: value for key, value in groups.items() if not isinstance(value, dict)}
+    rows = {f"`{group}`": section for group, section in groups.items() if isinstance(section, dict)}
+    for group, section in {**rows, **({"—": flat} if flat or not rows else {})}.items():
+        told = ", ".join(f"`{key}: {_value(value)}`" for key, value in _knobs(section)) or "none"
+        assert f"| `{name}` | {group} | {told} |" in page
+
+
+def test_every_prompting_experiment_and_size_is_listed():
+    page = PROMPTING.read_text(encoding="utf-8")
+    config = yaml.safe_load((PARSING.parents[1] / "config.yaml").read_text(encoding="utf-8"))
+    assert all(f"`{name}`" in page for name in (*config["prompting"], *_trunks.SIZES))

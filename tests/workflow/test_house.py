@@ -16,7 +16,7 @@ RULES = {match for file in (ROOT / "rules").glob("*.smk") for match in re.findal
 # packages as they are imported, by the name under which they are installed
 IMPORTED_AS = {
     "ffmpeg": "ffmpeg-python", "huggingface_hub": "huggingface-hub", "imageio_ffmpeg": "imageio-ffmpeg", "yaml": "pyyaml",
-    "PIL": "pillow",
+    "PIL": "pillow", "sklearn": "scikit-learn",
 }  # fmt: skip
 
 

@@ -94,3 +94,5 @@ def _encoders_fit(config: Any, plugin: str, encoders: str, where: str) -> None:
     kind, pair = plugins.describe("prompters", plugin)["encoders"], config.encoders[encoders]
     if pair.origin == "imported" and not pair.audio and kind != "swin_swin":
         raise ValueError(f"{where}: prompter '{plugin}' needs `audio:` of encoders '{encoders}', which name none")
+    if pair.origin == "trained" and kind == "clip_clap":
+        raise ValueError(f"{where}: prompter '{plugin}' reads names, which encoders '{encoders}' trained on clips cannot")
