@@ -55,7 +55,7 @@ def test_the_gradients_of_a_module_are_those_of_its_function(own, other, given_)
     one = Guidance(own, other, GuidanceHyper(tokens=3, reduction=2, **given_), gated=True).double()
     one.gate.data.fill_(0.5), one.gate_av.data.fill_(0.5)
     x, o = (torch.randn(2, *place, dtype=torch.float64, requires_grad=True) for place in (own, other))
-    assert torch.autograd.gradcheck(lambda x, o: one(x, o, True)[:2], (x, o))
+    assert torch.autograd.gradcheck(lambda x, o: one(x, o, True)[:2], (x, o), fast_mode=True)
 
 
 @given(st.integers(2, 5), st.integers(2, 5), st.integers(1, 6), st.integers(1, 6))
@@ -187,7 +187,7 @@ def kept_by(pair, given_):
     return sum(one.nbytes() for one in storages.values()), found
 
 
-@pytest.mark.parametrize(("module", "size"), [(dgsct, "mini"), (dgsct, "small"), (lavish, "small"), (lavish_htsat, "small")])
+@pytest.mark.parametrize(("module", "size"), [(dgsct, "small"), (lavish, "mini")])
 def test_estimates_of_memory_are_what_a_step_keeps(module, size):
     pair = built(module, size).train()
     before = copy.deepcopy(pair.state_dict())

@@ -62,10 +62,10 @@ def check(config: Config) -> int:
     for name, prompting in config.prompting.items():
         task = plugins.load("tasks", prompting.task)
         for one in prompting.prompters:
-            variant = config.prompter(one)
-            overrides(task.Hyper, merged(prompting.hyper, variant.task), f"prompting.{name}.{one}.hyper")
-            module = plugins.load("prompters", variant.plugin)
-            overrides(module.Hyper, merged(module.defaults(prompting.task), variant.hyper), f"prompters.{one}.hyper")
+            given = config.prompter(one)
+            overrides(task.Hyper, merged(prompting.hyper, given.task), f"prompting.{name}.{one}.hyper")
+            module = plugins.load("prompters", given.plugin)
+            overrides(module.Hyper, merged(module.defaults(prompting.task), given.hyper), f"prompters.{one}.hyper")
             done += 2
     for name, experiment in config.experiments.items():
         for variant, grid in (experiment.tune.grid if experiment.tune else {}).items():

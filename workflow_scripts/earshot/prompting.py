@@ -195,7 +195,7 @@ def _announce(inputs: Inputs, built: Built, training: Items) -> dict[str, float]
     guess = built.model.prompter.estimate(at_once, built.about["segments"], built.hyper.train.checkpointing)
     print(
         f"{built.trainable:,} of {built.total:,} parameters are trained; {at_once} clips at once need about "
-        f"{guess.memory_bytes / 1e9:.1f} GB, an epoch about {6e-12 * guess.macs / at_once * len(training):,.1f} TFLOP"
+        f"{guess.memory_bytes / 1e9:.1f} GB, an epoch about {2e-12 * guess.step_macs / at_once * len(training):,.1f} TFLOP"
     )
     return {"estimated_memory": guess.memory_bytes / 1e6, "estimated_macs": guess.macs / at_once}
 
@@ -307,7 +307,7 @@ def said_of(built: Built, items: Items, show: int = 0) -> Said:
     at_once = built.hyper.train.at_once or built.hyper.train.batch
     scores, views = [], _Views(chosen)
     for picks in np.array_split(np.arange(len(items)), math.ceil(len(items) / at_once)):
-        batch = items.batch(picks, "evaluation").to(built.device)
+        batch = items.batch(picks).to(built.device)
         encoded, output = built.forward(batch)
         scores.append(built.task.predict(output, batch).float().cpu().numpy())
         if show:

@@ -54,12 +54,12 @@ class Items:
         return len(self.names)
 
     def batch(self, picks: NDArray[np.int64], *key: object) -> Batch:
-        """The items at these places; `key` decides the frames of other clips, for tasks that compare with them."""
+        """The items at these places, with frames of other clips for tasks that learn from them, if a `key` decides which."""
         frames = torch.from_numpy(self._take("frames", picks))
         waves = torch.from_numpy(self._take("waves", picks)).float() / _SCALE
         labels = {name: torch.from_numpy(values[picks]) for name, values in self.labels.items()}
         labels |= {name: torch.from_numpy(self._take(name, picks)) for name in ("masks", "motion") if name in self.stores}
-        if self.negatives:
+        if self.negatives and key:
             labels["negatives"] = self._negatives(picks, *key)
         return Batch(frames, waves, labels)
 
@@ -198,7 +198,7 @@ def segment_classes(dense: NDArray[np.bool_]) -> NDArray[np.int64]:
 
     The first, where there are several (AVE has one a clip).
     """
-    both = dense.all(axis=1)  # (N, C, T)
+    both = dense[:, 0] & dense[:, 1]  # (N, C, T)
     return np.where(both.any(axis=1), both.argmax(axis=1), both.shape[1]).astype(np.int64)
 
 

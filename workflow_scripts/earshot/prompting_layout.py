@@ -91,13 +91,13 @@ class PromptingLayout(Layout):
 
     def prompter_clips(self, wildcards: Any) -> dict[str, str]:
         """The tables and segments of the dataset whose clips are scored."""
-        return self._clips(wildcards, wildcards.dataset)
+        return self._cut(wildcards, wildcards.dataset)
 
     def training_clips(self, wildcards: Any) -> dict[str, str]:
         """The tables and segments of the dataset whose clips are trained on."""
-        return self._clips(wildcards, self.prompting(wildcards).train_on or wildcards.dataset)
+        return self._cut(wildcards, self.prompting(wildcards).train_on or wildcards.dataset)
 
-    def _clips(self, wildcards: Any, dataset: str) -> dict[str, str]:
+    def _cut(self, wildcards: Any, dataset: str) -> dict[str, str]:
         spec = self.prompting(wildcards)
         task = plugins.describe("tasks", spec.task)
         rate = plugins.describe("prompters", self.prompter(wildcards).plugin)["rate_hz"]

@@ -86,7 +86,7 @@ def tokens(texts: Sequence[str], words: Sequence[str]) -> NDArray[np.int64]:
 
 
 def of_split(table: str | Path, split: str = "") -> Asked:
-    """The questions of a split, or of all, in the order of a dataset's table; raises ContractError where it has no vocabulary."""
+    """The questions of a split, or of all, in the order of a dataset's table; ContractError if it has no vocabulary."""
     words = contracts.facts_of(table).get("words")
     if words is None:
         raise ContractError(f"{table} tells no vocabulary: another version made it; delete it and index the dataset again")

@@ -15,7 +15,7 @@ background, and the scales of both, `clip_scale` and `clap_scale`, as stored.
 Axes: B clips, T segments of one second, N = B T, L tokens, C channels, H and W pixels, S samples.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -35,9 +35,9 @@ class Widths(NamedTuple):
 class Encoded:
     """N segments. `visual_map` and `audio_map` (N, L) are the weights of the tokens in the pooled vectors, summing to 1.
 
-    `visual` (N, L, C) is normalised, `audio` is not; `levels` are the visual tokens after every stage (N, L_i, C_i), the last
-    normalised; `negatives` (N, L, C) are tokens of other frames from the plain frozen encoder, for tasks that ask for them.
-    `named` holds what only some pairs give, such as vectors of class names.
+    `visual` (N, L, C) is normalised, `audio` is not, but where both share one encoder; `levels` are the visual tokens after
+    every stage (N, L_i, C_i), the last normalised; `negatives` (N, L, C) are tokens of other frames from the plain frozen
+    encoder, for tasks that ask for them. `named` holds what only some pairs give, such as vectors of class names.
     """
 
     visual: Tensor
@@ -55,6 +55,7 @@ class Prompter(Protocol):
     """A pair of frozen encoders with trainable modules between them; an `nn.Module`."""
 
     widths: Widths
+    checkpointing: bool  # whether what is inside positions is computed again instead of kept
     forward: Callable[..., Encoded]  # (frames, sound): what `look` and `listen` give
 
     def look(self, frames: Tensor) -> Tensor:
@@ -65,6 +66,15 @@ class Prompter(Protocol):
 
     def plain(self, frames: Tensor) -> Tensor:
         """Tokens (N, L, C) of frames as `look` gives them, from the frozen visual encoder without any module."""
+
+    def set_trunk_mode(self, mode: str) -> None:
+        """`eval`, or `reference`: frozen encoders are in training mode whenever the rest is."""
+
+    def finetune(self, sides: Sequence[str]) -> None:
+        """Train encoders, of `visual` and `audio`, as a whole."""
+
+    def estimate(self, clips: int, segments: int, checkpointing: bool = False) -> Any:
+        """What a training step needs (`_estimate.Estimate`), known before anything is allocated."""
 
     def state(self) -> Mapping[str, Any]:
         """The tensors that training changes, and no others."""
