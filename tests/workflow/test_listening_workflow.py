@@ -113,6 +113,7 @@ def test_the_key_is_in_no_file(listened):
     assert set(listened.server.authorised) == {f"Bearer {KEY}"}
 
 
+@pytest.mark.slow  # that nothing is asked twice is held by tests of the library as well
 def test_it_is_never_asked_again_and_edits_stay(listened):
     asked, file = len(listened.server.seen), listened.folder / "data/label_maps/demo/small/asked.json"
     assert listened.jobs("--", "heard", "ready", config=listened.config) == set()

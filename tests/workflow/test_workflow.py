@@ -147,6 +147,7 @@ def test_a_new_seed_computes_only_itself(finished, tmp_path):
     assert seeds == {0, 1, 2}
 
 
+@pytest.mark.slow  # every method is run over clips, and every protocol, by tests of the library
 def test_every_method_and_every_protocol(finished, tmp_path):
     """All methods in one cell, and streams over several corruptions, from what the finished run made."""
     copy = copy_of(finished, tmp_path / "copy")
@@ -188,6 +189,7 @@ def copy_of(finished, folder):
     return copy
 
 
+@pytest.mark.slow
 def test_corrupting_in_memory_predicts_what_lossless_files_do(finished, tmp_path):
     """Also: several jobs a corrupted set, corrupted sound, and an encoder, which is written in either case."""
     experiment = {
@@ -216,6 +218,7 @@ def test_corrupting_in_memory_predicts_what_lossless_files_do(finished, tmp_path
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_published_weights_and_statistics_give_what_was_trained_here(finished, tmp_path):
     """A checkpoint in the published layout, its classes in another order, and `.npy` statistics: the same predictions.
 
