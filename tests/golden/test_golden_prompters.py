@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from earshot import plugins
+from earshot.backbones import WeightsError
 from earshot.prompters import _hearing, _trunks
 from earshot.prompters._guidance import DEAD, Guidance, GuidanceHyper
 from earshot.prompters._latent import LatentAdapter, LatentHyper, Place
@@ -240,3 +242,24 @@ def test_hts_at_of_full_size_gives_the_published_features(monkeypatch):
     with torch.no_grad():
         found = pair.audio.audio_encoder.norm(pair(torch.zeros(2, 3, 64, 64), mel).audio)
     np.testing.assert_allclose(found.mean(1)[:, :64], probes["latent"], atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"finetune": ["audio"]}, {"trunk_mode": "reference"}])
+def test_what_training_changed_of_an_encoder_comes_from_the_published_file(settings):
+    """HTS-AT of S4's checkpoints is fine-tuned; in all others its statistics of spectrograms have moved."""
+    module = plugins.load("prompters", "dgsct")
+    filled = dgsct_pair.encoders()
+    file = {**dgsct_pair.published_sound(filled.audio), **module.build(filled, module.Hyper()).state()}
+    pair = module.build(_trunks.build_encoders("swin_htsat", "mini"), module.Hyper())
+    with pytest.raises(WeightsError, match=r"bn0\.running_mean is not that of the frozen encoder"):
+        module.import_weights(file, pair)
+    pair.finetune(settings.get("finetune", []))
+    pair.set_trunk_mode(settings.get("trunk_mode", "eval"))
+    found = module.import_weights(file, pair)
+    wanted = {f"audio.{name}": one for name, one in filled.audio.state_dict().items()}
+    taken = {name for name in found if name.startswith("audio.")}
+    assert "audio.audio_encoder.batch_norm.running_mean" in taken
+    assert ("audio.audio_encoder.norm.weight" in taken) == ("finetune" in settings)
+    assert all(torch.equal(found[name], wanted[name]) for name in taken)
+    with pytest.raises(WeightsError, match=r"holds no audio encoder \(htsat\.\*\)"):
+        module.import_weights({name: one for name, one in file.items() if not name.startswith("htsat.")}, pair)

@@ -8,6 +8,7 @@ segments, L tokens, C channels.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from copy import deepcopy
 from functools import partial
 from math import isqrt
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from earshot.state_files import first_few
 Make = Callable[[Place, Place, bool], LatentAdapter]  # own place, the other stream's, whether it is the visual side's
 
 _LISTS = ("audio_adapter_blocks_p1", "vis_adapter_blocks_p1", "audio_adapter_blocks_p2", "vis_adapter_blocks_p2")
+_PUBLISHED = {"visual": "swin.", "audio": "htsat."}  # names of the encoders in published files
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB
 _DROPPED = 0.1  # rate at which the last block of HTS-AT drops its residuals in training; the first drops none
 
@@ -51,6 +53,7 @@ class Paired(nn.Module):
         self.finetuned: tuple[str, ...] = ()
         self.last_position: tuple[int, ...] = ()  # of the adapters
         self.biases = _windows.Biases()
+        self.size = encoders.size
         self.shape, self.sound_shape = _trunks.shape_of(encoders.size)
         for trunk in self._trunks():
             trunk.requires_grad_(False)
@@ -289,13 +292,14 @@ def levels_of(places: Sequence[Place]) -> tuple[tuple[int, ...], tuple[int, ...]
 def import_adapters(state: Mapping[str, Tensor], model: Paired, dead: re.Pattern[str]) -> dict[str, Tensor]:
     """The tensors of `model.state()` from a published state dict, in which encoders and a head may lie as well.
 
-    `dead` finds names that the publication makes and never uses; a model that has them takes them. Raises WeightsError.
+    `dead` finds names that the publication makes and never uses; a model that has them takes them. What training changed of the
+    encoders is taken as well, and asked for. Raises WeightsError.
     """
     plain = {re.sub(r"^(module\.)+", "", key): value for key, value in state.items()}
     wanted = model.state()
     names = [key for key in plain if key.startswith(_LISTS)]
     found = {key: plain[key] for key in names if key in wanted or not dead.search(key)}
-    own = {key: value for key, value in wanted.items() if not key.startswith(_LISTS)}
+    own = {key: value for key, value in wanted.items() if not key.startswith(_LISTS)} | _changed_in_encoders(plain, model)
     found |= {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked") and key not in found} | own
     shapes = [key for key in set(found) & set(wanted) if found[key].shape != wanted[key].shape]
     wrong = {"missing": set(wanted) - set(found), "unknown": set(found) - set(wanted), "of another shape": shapes}
@@ -303,3 +307,33 @@ def import_adapters(state: Mapping[str, Tensor], model: Paired, dead: re.Pattern
         told = "; ".join(f"{name} {first_few(sorted(keys)) or 'none'}" for name, keys in wrong.items())
         raise WeightsError(f"these modules do not fit: {told}; do `size` of the encoders and `hyper` fit the checkpoint?")
     return {key: found[key] for key in wanted}
+
+
+def _changed_in_encoders(state: Mapping[str, Tensor], model: Paired) -> dict[str, Tensor]:
+    """Those tensors of `model.state()` that lie in its encoders, from the encoders in the file; raises WeightsError."""
+    found: dict[str, Tensor] = {}
+    for side, prefix in _PUBLISHED.items():
+        changed = [key for key in model.state() if key.startswith(f"{side}.")]
+        if not changed:
+            _ask_for_moved(state, getattr(model, side), f"{prefix}bn0.running_mean")
+            continue
+        inside = {key: value for key, value in state.items() if key.startswith(prefix)}
+        if not inside:
+            raise WeightsError(
+                f"this file holds no {side} encoder ({prefix}*), which training changes by `train: {{finetune, trunk_mode}}`"
+            )
+        copies = Encoders(deepcopy(model.visual), deepcopy(model.audio), model.size)
+        _trunks.import_encoder(copies, side, inside)
+        tensors = getattr(copies, side).state_dict()
+        found |= {key: tensors[key.removeprefix(f"{side}.")] for key in changed}
+    return found
+
+
+def _ask_for_moved(state: Mapping[str, Tensor], encoder: Any, key: str) -> None:
+    """Raise WeightsError where a file's statistics of spectrograms are not those of the frozen encoder."""
+    if key in state and not torch.allclose(
+        state[key], encoder.audio_encoder.batch_norm.running_mean.cpu(), rtol=1e-3, atol=1e-3
+    ):
+        raise WeightsError(
+            f"{key} is not that of the frozen encoder: it moved in training; set `train: {{trunk_mode: reference}}`"
+        )
