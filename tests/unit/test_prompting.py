@@ -256,3 +256,15 @@ def test_the_first_clips_of_each_class_are_the_few_that_are_learnt_from(made):
     assert np.array_equal(few.batch(np.array([1])).frames, items.batch(np.array([1])).frames)
     weak = prompting_data.load(made.sources, "train", {**AVE, "truth": ("weak",)}).few(5)
     assert weak.names == [f"train/{k}" for k in (0, 3, 1, 4, 2, 5)]
+
+
+def test_a_set_without_events_has_its_classes_in_all_seconds(tmp_path):
+    made = Set(tmp_path)
+    contracts.write([], contracts.EVENTS, made.sources.events, {})
+    items = prompting_data.load(made.sources, "train", {**AVE, "truth": ("segments", "weak", "label")})
+    assert (items.labels["segments"] == items.labels["label"][:, None]).all()
+    assert (items.labels["weak"].argmax(1) == items.labels["label"]).all() and (items.labels["weak"].sum(1) == 1).all()
+    rows = [{**row, "label": -1} for row in contracts.read(made.sources.clips, contracts.CLIPS)]
+    contracts.write(rows, contracts.CLIPS, made.sources.clips, {})
+    with pytest.raises(ValueError, match="has no class of its own"):
+        prompting_data.load(made.sources, "train", AVE)

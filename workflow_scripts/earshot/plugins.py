@@ -17,7 +17,7 @@ _TRAITS = {
     "extractors": ("MODALITY", "FILES", "WEIGHTS", "BACKBONES"),
     "parsers": ("PSEUDO_LABELS", "PUBLISHED"),
     "prompters": ("RATE_HZ", "ENCODERS", "PUBLISHED"),
-    "tasks": ("SEGMENTS", "FRAME_PX", "TRUTH", "DATASETS", "METRICS", "SELECT_BY", "PUBLISHED"),
+    "tasks": ("SEGMENTS", "FRAME_PX", "TRUTH", "METRICS", "SELECT_BY", "PUBLISHED"),
 }  # literals in their files
 KINDS = (
     "datasets",

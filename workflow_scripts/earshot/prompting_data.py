@@ -172,25 +172,38 @@ def load_truth(paths: Mapping[str, str], wanted: Sequence[str], items: Sequence[
 def _labels(sources: Sources, wanted: Sequence[str], clips: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
     made: dict[str, NDArray[Any]] = {}
     if {"segments", "dense", "weak"} & set(wanted):
-        dense, weak = _events(sources, [row["clip_id"] for row in clips])
+        dense, weak = _events(sources, clips)
         made |= {"segments": segment_classes(dense), "dense": dense, "weak": weak}
     if "label" in wanted:
         made["label"] = _classes(clips)
     return {name: values for name, values in made.items() if name in wanted}
 
 
-def _events(sources: Sources, clips: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """What is heard and seen in each second, (N, 2, C, T), and somewhere in the clip, (N, C)."""
+def _events(sources: Sources, clips: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """What is heard and seen in each second, (N, 2, C, T), and somewhere in the clip, (N, C).
+
+    In a set without events, whose clips have one class each, it is heard and seen in all of the clip.
+    """
     classes = len(contracts.read(sources.classes, contracts.CLASSES))
-    places = {clip: place for place, clip in enumerate(clips)}
+    rows = contracts.read(sources.events, contracts.EVENTS)
+    if not rows:
+        rows = _whole_clips(clips)
+    places = {row["clip_id"]: place for place, row in enumerate(clips)}
     events: list[list[tuple[int, float, float, str]]] = [[] for _ in clips]
     weak = np.zeros((len(clips), classes), np.float32)
-    for row in contracts.read(sources.events, contracts.EVENTS):
+    for row in rows:
         place = places.get(row["clip_id"])
         if place is not None:
             weak[place, row["class_id"]] = 1
             events[place].append((row["class_id"], row["onset"], row["offset"], row["modality"]))
     return parsing_f_score.targets(classes, events), weak
+
+
+def _whole_clips(clips: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of EVENTS by which the class of each clip is heard and seen in all of it."""
+    times = {"onset": 0.0, "offset": float(parsing_f_score.SEGMENTS)}
+    owned = zip(clips, _classes(clips).tolist(), strict=True)
+    return [{"clip_id": row["clip_id"], "class_id": k, "modality": m, **times} for row, k in owned for m in ("audio", "visual")]
 
 
 def segment_classes(dense: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 * `Hyper`, a pydantic model (`knobs.Knobs`) with the published values; its groups include `optim` and `train`;
 * `SEGMENTS` and `FRAME_PX`, literals: how many segments a clip has, and the side of the frames that the loader gives;
-* `TRUTH`, a literal: which labels a batch holds, of `LABELS`; `DATASETS`, a literal: tasks of the datasets that it can use;
+* `TRUTH`, a literal: which labels a batch holds, of `LABELS`;
 * `METRICS`, a literal: names of its scores in the order of a table; `SELECT_BY`, a literal: the one that chooses the epoch;
 * `PUBLISHED`, a literal: the table of published numbers beside which its results stand;
 * `build(shape, hyper) -> nn.Module` whose `forward(encoded, batch)` gives named tensors (a mapping);

@@ -5,7 +5,7 @@ Source: Zhou et al., "Audio-Visual Segmentation", ECCV 2022, as DG-SCT uses it (
 
 import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -54,7 +54,9 @@ class Weights(Section):
     """The loss."""
 
     similarity: float = Field(0, ge=0, description="of how far what sounds is from where it is said to be seen")
+    measure: Literal["kl", "euclid"] = Field("kl", description="kl: divergence of their softmax | euclid: their distance")
     normalise: bool = Field(False, description="vectors of length one before they are compared")
+    binary: bool = Field(False, description="where it is said to be seen: in all places more likely than not, alike")
 
 
 class SegmentationKnobs(Knobs):
@@ -98,8 +100,9 @@ class Gates(nn.Module):
 class Segmenter(nn.Module):
     """Levels of visual tokens and pooled sound to the logits of masks."""
 
-    def __init__(self, shape: Shape, sizes: Head) -> None:
+    def __init__(self, shape: Shape, hyper: SegmentationKnobs) -> None:
         super().__init__()
+        sizes, self.binary = hyper.head, hyper.loss.binary
         if len(shape.levels) != _LEVELS:
             raise ValueError(f"segmentation needs {_LEVELS} visual stages, and these encoders have {len(shape.levels)}")
         self.sides = sizes.sides
@@ -113,7 +116,7 @@ class Segmenter(nn.Module):
     def forward(self, encoded: Encoded, batch: Batch) -> dict[str, Tensor]:
         """Logits `masks` (B, T, H, W) of the frames' size, and `seen` and `heard` (4, B, T, C): what sounds, at every level.
 
-        `seen` is the mean of a map over what is said to sound.
+        `seen` is the mean of a map over where it is said to be seen.
         """
         audio = self.audio_linear(encoded.audio_pooled).unflatten(0, (-1, SEGMENTS))
         maps, audio = self.temporal_attn(self._maps(encoded), audio)
@@ -122,7 +125,7 @@ class Segmenter(nn.Module):
         ]
         maps = [x.flatten(0, 1).movedim(-1, 1) for x, _ in crossed]
         logits = self.decoder(maps)
-        seen = torch.stack([_by_clip(_where_said(x, logits)) for x in maps])
+        seen = torch.stack([_by_clip(_where_said(x, logits, self.binary)) for x in maps])
         heard = torch.stack([aligned for _, aligned in crossed])
         return {"masks": _by_clip(_resized(logits, batch.frames.shape[2:4])), "seen": seen, "heard": heard}
 
@@ -143,9 +146,10 @@ def _by_clip(x: Tensor) -> Tensor:
     return x.unflatten(0, (-1, SEGMENTS))
 
 
-def _where_said(x: Tensor, logits: Tensor) -> Tensor:
+def _where_said(x: Tensor, logits: Tensor, binary: bool) -> Tensor:
     """Mean (N, C) over all positions of the ReLU of a map (N, C, H, W), by the chance of each that the logits (N, ...) say."""
     chances = F.adaptive_avg_pool2d(logits[:, None], (x.shape[2], x.shape[3])).sigmoid()
+    chances = (chances > 0.5).float() if binary else chances
     return (x.relu() * chances).mean(dim=(2, 3))
 
 
@@ -157,23 +161,26 @@ def _resized(logits: Tensor, size: torch.Size) -> Tensor:
 
 
 def losses(output: Mapping[str, Tensor], batch: Batch, hyper: SegmentationKnobs, epoch: int) -> Losses:
-    """Cross-entropy in nats of all pixels that are annotated and, weighted, the divergence of sound from sight."""
+    """Cross-entropy in nats of all pixels that are annotated and, weighted, how far sound is from sight."""
     logits, masks = output["masks"].float(), batch.labels["masks"]
     known = masks != segmentation.NOT_ANNOTATED
     if not known.any():
         raise ValueError("no frame of these clips is annotated: there is nothing to learn from")
     terms = {"mask": F.binary_cross_entropy_with_logits(logits[known], (masks == 1)[known].float())}
     if hyper.loss.similarity:
-        terms["similarity"] = hyper.loss.similarity * _divergence(
-            output["seen"].float(), output["heard"].float(), hyper.loss.normalise
-        )
+        terms["similarity"] = hyper.loss.similarity * _apart(output["seen"].float(), output["heard"].float(), hyper.loss)
     return Losses(terms)
 
 
-def _divergence(seen: Tensor, heard: Tensor, normalise: bool) -> Tensor:
-    """Divergence in nats of the softmax of what sounds from that of where it is seen, summed over frames, mean over levels."""
-    if normalise:
+def _apart(seen: Tensor, heard: Tensor, how: Weights) -> Tensor:
+    """How far what sounds is from where it is seen, both (levels, B, T, C); a mean over levels.
+
+    The divergence, in nats, is summed over frames as published; the distance is a mean over them.
+    """
+    if how.normalise:
         seen, heard = F.normalize(seen, dim=-1), F.normalize(heard, dim=-1)
+    if how.measure == "euclid":
+        return F.pairwise_distance(heard, seen).mean()
     return F.kl_div(seen.log_softmax(dim=-1), heard.softmax(dim=-1), reduction="sum") / len(seen)
 
 

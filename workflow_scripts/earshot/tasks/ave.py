@@ -27,7 +27,6 @@ from earshot.tasks._temporal import Decoder, Encoder, Relations, gate, recurrent
 SEGMENTS = 10
 FRAME_PX = 192
 TRUTH = ("segments", "label")
-DATASETS = ("localisation",)
 METRICS = ("segment_accuracy",)
 SELECT_BY = "segment_accuracy"
 PUBLISHED = "ave"

@@ -25,7 +25,6 @@ from earshot.tasks._published import of_head
 SEGMENTS = 10
 FRAME_PX = 192
 TRUTH = ("question", "answer", "kind", "negatives")
-DATASETS = ("answering",)
 KINDS = (
     "Audio-Counting", "Audio-Comparative",
     "Visual-Counting", "Visual-Location",

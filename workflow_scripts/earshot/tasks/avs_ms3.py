@@ -15,7 +15,6 @@ __all__ = ["Hyper", "build", "import_weights", "losses", "per_item", "predict"]
 SEGMENTS = 5
 FRAME_PX = 224
 TRUTH = ("masks",)
-DATASETS = ("segmentation",)
 METRICS = ("M_J", "M_F")
 SELECT_BY = "M_J"
 PUBLISHED = "avs"
@@ -32,4 +31,4 @@ class Hyper(SegmentationKnobs):
 
 def build(shape: Shape, hyper: Hyper) -> nn.Module:
     """A head with random weights."""
-    return Segmenter(shape, hyper.head)
+    return Segmenter(shape, hyper)

@@ -28,7 +28,6 @@ from earshot.tasks._temporal import Encoder, Relations, gate, recurrent
 SEGMENTS = 10
 FRAME_PX = 192
 TRUTH = ("weak", "dense", "motion")
-DATASETS = ("parsing",)
 METRICS = (
     "f_score_seg_A", "f_score_seg_V", "f_score_seg_AV", "f_score_seg_TypeAV", "f_score_seg_EventAV",
     "f_score_evt_A", "f_score_evt_V", "f_score_evt_AV", "f_score_evt_TypeAV", "f_score_evt_EventAV",

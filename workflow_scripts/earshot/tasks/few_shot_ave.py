@@ -20,7 +20,6 @@ __all__ = ["Hyper", "build", "import_weights", "losses", "per_item", "predict"]
 SEGMENTS = 10
 FRAME_PX = 224
 TRUTH = ("segments",)
-DATASETS = ("localisation",)
 METRICS = ("accuracy",)
 SELECT_BY = "accuracy"
 PUBLISHED = "few_zero_shot"

@@ -19,7 +19,6 @@ __all__ = ["Hyper", "build", "import_weights", "losses", "per_item", "predict"]
 SEGMENTS = 10
 FRAME_PX = 224
 TRUTH = ("weak",)
-DATASETS = ("parsing",)
 METRICS = ("accuracy", "accuracy_any")
 SELECT_BY = "accuracy"
 PUBLISHED = "few_zero_shot"
