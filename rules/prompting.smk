@@ -114,8 +114,7 @@ rule train_encoders:  # small ones, on classified clips; nothing of the test spl
         mem_mb=16_000,
         runtime=480,
     params:
-        job=PROMPTED.encoders_job,
-        hyper=PROMPTED.encoders_training,
+        job=PROMPTED.trained_encoders_job,
         code=AT.code("encoder_training:train", "prompters.none"),
     script:
         "../workflow_scripts/train_encoders.py"

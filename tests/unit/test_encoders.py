@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from prompted_sets import NANO, RUNTIME, Set
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from earshot import contracts, encoder_training, encoder_weights, weights
@@ -47,6 +48,26 @@ def test_encoders_learn_the_classes_of_training_clips_and_give_the_same_bytes_ag
     assert not torch.equal(first[moved], after[moved])  # the level of spectrograms is learnt too
 
 
+def test_a_killed_training_of_encoders_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    job = inputs(tmp_path / "set", epochs=3)
+    encoder_training.train(job, str(tmp_path / "whole"), str(tmp_path / "whole.parquet"))
+    monkeypatch.setattr(encoder_training, "_SAVE_EVERY", 0.0)
+    saved, steps = encoder_training.Resume.save, []
+
+    def killed(self, state):
+        saved(self, state)
+        steps.append(state["epoch"])
+        if state["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(encoder_training.Resume, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        encoder_training.train(job, str(tmp_path / "killed"), str(tmp_path / "killed.parquet"))
+    encoder_training.train(job, str(tmp_path / "killed"), str(tmp_path / "killed.parquet"))
+    assert steps == [1, 2, 3]
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "killed").read_bytes()
+
+
 def test_a_pair_that_shares_its_encoder_reads_its_part_of_another_pair(tmp_path):
     encoder_weights.initialise_encoders(JOB, str(tmp_path / "pair"))
     shared, facts = encoder_weights.load(str(tmp_path / "pair"), "swin_swin", "nano")
@@ -76,7 +97,7 @@ def test_published_encoders_are_imported_and_the_wrong_file_is_named(tmp_path):
 
 
 def test_encoders_that_diverge_or_have_no_sound_say_so(tmp_path):
-    with pytest.raises(ConfigError, match=r"encoders\.nano\.train: rate"):
+    with pytest.raises(ValidationError, match="rate"):
         encoder_training.train(inputs(tmp_path / "set", rate=1), str(tmp_path / "a"), str(tmp_path / "t"))
     with pytest.raises(ValueError, match="diverged"):
         encoder_training.train(inputs(tmp_path / "set", lr=1e30), str(tmp_path / "a"), str(tmp_path / "t"))
@@ -99,6 +120,8 @@ def test_a_clip_without_a_class_is_named(tmp_path):
         ({"size": "tiny", "random": True, "trained_on": "demo"}, "given: trained_on, random"),
         ({"size": "tiny", "trained_on": "nothing"}, "unknown dataset 'nothing'"),
         ({"size": "tiny", "visual": "nothing"}, "unknown checkpoint 'nothing'"),
+        ({"size": "tiny", "random": True, "train": {"epochs": 3}}, "`train:` is of encoders that are trained here"),
+        ({"size": "tiny", "trained_on": "demo", "train": {"epoch": 3}}, r"encoders\.mine\.train\.epoch"),
     ],
 )
 def test_encoders_without_one_origin_are_refused(section, message):
@@ -117,11 +140,14 @@ def test_encoders_without_one_origin_are_refused(section, message):
         ({"reference": "lavish"}, "prompting.mine.reference: unknown prompter 'lavish'"),
         ({"prompters": ["dgsct_clip"]}, "reads names, which encoders 'mine' trained on clips cannot"),
         ({"epochs": 3}, "prompting.mine.epochs"),
+        ({"train_on": "demo"}, "prompting.mine.train_on: prompter 'none' does not read names of other classes"),
+        ({"motion": "flow"}, "prompting.mine.motion: task 'ave' takes no features"),
     ],
 )
 def test_experiments_that_name_what_is_not_there_are_refused(change, message):
     mine = {"task": "ave", "datasets": ["demo"], "encoders": "mine", "prompters": ["none"], **change}
     base = {"datasets": {"demo": {"plugin": "synthetic"}}, "experiments": {}, "targets": []}
+    base["features"] = {"flow": {"plugin": "r2plus1d", "root": "features"}}
     pair = {"mine": {"size": "tiny", "trained_on": "demo"}}
     with pytest.raises(ConfigError, match=message):
         load({**base, "encoders": pair, "prompting": {"mine": mine}})

@@ -330,12 +330,38 @@ def test_published_modules_are_taken_with_what_they_never_used(module):
     pair = built(module, "mini")
     state = {name: torch.randn(one.shape).to(one.dtype) for name, one in pair.state().items()}
     dead = {"audio_adapter_blocks_p1.0.gate_tk": torch.ones(1)}
-    others = {"swin.norm.weight": torch.ones(1), "CMBS.x": torch.ones(1), "adapter_token_downsampler.0.weight": torch.ones(1)}
+    others = {"CMBS.x": torch.ones(1), "adapter_token_downsampler.0.weight": torch.ones(1)}
+    others |= {f"swin.{name}": one for name, one in pair.visual.state_dict().items()}
     found = module.import_weights({f"module.{k}": v for k, v in {**state, **dead, **others}.items()}, pair)
     assert set(found) == set(state)
     assert all(torch.equal(found[name], one) for name, one in state.items())
     with pytest.raises(WeightsError, match=r"unknown vis_adapter_blocks_p2.0.surplus"):
         module.import_weights({**state, "vis_adapter_blocks_p2.0.surplus": torch.ones(1)}, pair)
+
+
+@pytest.mark.parametrize("task", ["avs_s4", "avs_ms3"])
+def test_published_modules_of_every_task_are_taken(task):
+    module = plugins.load("prompters", "dgsct")
+    pair = built(module, "mini", **module.defaults(task))
+    state = {name: torch.randn(one.shape).to(one.dtype) for name, one in pair.state().items()}
+    unused = ("conv_adapter.weight", "ln_before.weight", "ln_before.bias", "temporal_gated.0.bias")
+    dead = {name: torch.ones(1) for name in (f"vis_adapter_blocks_p1.3.{one}" for one in unused) if name not in state}
+    assert dead
+    assert set(module.import_weights({**state, **dead}, pair)) == set(state)
+
+
+def test_a_file_made_with_other_encoders_is_refused():
+    module = plugins.load("prompters", "dgsct")
+    pair, others = built(module, "mini"), _trunks.build_encoders("swin_htsat", "mini")
+    file = {**pair.state(), **{f"swin.{name}": one + 0.1 for name, one in others.visual.state_dict().items()}}
+    with pytest.raises(WeightsError, match=r"the visual encoder in this file is not the frozen one: .*finetune: \[visual\]"):
+        module.import_weights(file, pair)
+    pair.finetune(["visual"])
+    with pytest.raises(WeightsError, match=r"training changes visual\..*, and this file holds none"):
+        module.import_weights({name: one for name, one in file.items() if not name.startswith("swin.")}, pair)
+    without = plugins.load("prompters", "none")
+    with pytest.raises(WeightsError, match="unknown audio_adapter_blocks_p1"):
+        without.import_weights(dict(pair.state()), built(without, "mini"))
 
 
 def test_unknown_sizes_and_kinds_are_named():

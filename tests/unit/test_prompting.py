@@ -99,9 +99,14 @@ def test_training_again_gives_the_same_bytes_and_a_killed_one_goes_on_to_them(ma
 
 
 def test_the_state_of_another_training_is_not_taken(made, trained):
+    named = [{**row, "name": f"a {row['name']}"} for row in contracts.read(made.path("classes"), contracts.CLASSES)]
+    contracts.write(named, contracts.CLASSES, trained[0] / "classes.parquet", {})
+    renamed = replace(made.inputs(), sources=replace(made.sources, classes=str(trained[0] / "classes.parquet")))
     others = (made.inputs(seed=1), made.inputs(batch=2), made.inputs(modules={"tokens": 4}), replace(made.inputs(), code="d"))
-    keys = {prompting._key(one, prompting.build(one)) for one in (made.inputs(), *others)}
-    assert len(keys) == 5
+    keys = {prompting._key(one, prompting.build(one)) for one in (made.inputs(), renamed, *others)}
+    assert len(keys) == 6
+    with pytest.raises(ValueError, match=r"of other classes, bell, cat, dog, …: 'dgsct' reads no names"):
+        run(renamed, trained[0])
 
 
 def test_parts_of_a_batch_add_up_to_it_and_the_reference_throws_the_first_away(made):
@@ -195,6 +200,42 @@ def test_no_validation_split_means_the_last_epoch_or_an_error(tmp_path):
 def test_the_split_that_chose_the_epoch_is_not_scored(made, trained):
     with pytest.raises(ValueError, match="chosen by the validation split"):
         run(made.inputs(), trained[0], split="val")
+    elsewhere = replace(made.inputs(), facts={**made.inputs().facts, "trained_on": "another"})
+    assert len(run(elsewhere, trained[0], split="val")) == SPLITS["val"]
+
+
+@pytest.mark.parametrize("plugin", ["none", "dgsct"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"finetune": ["audio"]},
+        {"finetune": ["visual"], "checkpointing": True},
+        {"trunk_mode": "reference"},
+        {"precision": "bf16", "trunk_mode": "reference", "checkpointing": True},
+    ],
+    ids=lambda one: "-".join(one),
+)
+def test_every_way_of_training_goes_on_where_it_was_killed_with_the_same_bytes(made, tmp_path, monkeypatch, plugin, settings):
+    inputs = made.inputs(plugin, epochs=2, **settings)
+    train(inputs, tmp_path / "whole")
+    monkeypatch.setattr(prompting, "_SAVE_EVERY", 0.0)
+    epoch = prompting._Trainer._epoch
+
+    def killed(self, number):
+        if number == 2:
+            raise KeyboardInterrupt
+        epoch(self, number)
+
+    monkeypatch.setattr(prompting._Trainer, "_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(inputs, tmp_path / "killed")
+    monkeypatch.setattr(prompting._Trainer, "_epoch", epoch)
+    train(inputs, tmp_path / "killed")
+    assert same_bytes(tmp_path / "whole", tmp_path / "killed", "w.safetensors", "t.parquet")
+    kept = load_file(tmp_path / "whole" / "w.safetensors")
+    sides = {side for side in ("visual", "audio") if any(key.startswith(f"prompter.{side}.") for key in kept)}
+    assert sides == set(settings.get("finetune", ["audio"] if "trunk_mode" in settings else []))
+    assert len(run(inputs, tmp_path / "whole")) == SPLITS["test"]
 
 
 def test_knobs_that_do_not_exist_are_named(made):

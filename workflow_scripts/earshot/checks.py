@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from earshot import encoder_training, plugins, training
+from earshot import plugins, training
 from earshot.config import Config, ConfigError, load, merged, overrides
 from earshot.plugins import UnknownPlugin
 
@@ -56,9 +56,6 @@ def check(config: Config) -> int:
                     "`eval_source: ungated` needs labels that are made; take `predicted`, `none`, or `gated_oracle`, a leak"
                 )
             done += 1
-    for name, pair in config.encoders.items():
-        overrides(encoder_training.Hyper, pair.train, f"encoders.{name}.train")
-        done += 1
     for name, prompting in config.prompting.items():
         task = plugins.load("tasks", prompting.task)
         for one in prompting.prompters:

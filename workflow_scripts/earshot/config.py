@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from earshot import corruptions, label_spaces, plugins
+from earshot.knobs import Section
 from earshot.prompting_config import EncodersConfig, PrompterConfig, PromptingExperiment, check_prompting
 from earshot.sampling import EvaluationStyle, ViewStyle
-from earshot.sections import Key, Section, Split, UserPath, distinct, known, plugin_of
+from earshot.sections import Key, Split, UserPath, distinct, known, plugin_of
 
 SOUND = "sound_"  # how the names of corruptions of the sound begin
 CLEAN = "clean"

@@ -5,36 +5,28 @@ frozen. Only the training split is seen.
 """
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from earshot import contracts, encoder_weights, plugins, prompting_data, weights
-from earshot.config import overrides
+from earshot import contracts, encoder_weights, feature_store, plugins, prompting_data, weights
 from earshot.epochs import Means, metric
-from earshot.knobs import Section
+from earshot.files import fingerprint, sha256_of_file
+from earshot.prompting_config import EncodersTraining
 from earshot.prompting_data import Items, Sources
 from earshot.randomness import seed_of
+from earshot.resuming import Resume
 
 _TASK = {"truth": ("label",), "segments": 0}  # clips with one class each, which is all that is asked for
 _SMOOTHING = 0.1
-
-
-class Hyper(Section):
-    """What `encoders.<name>.train` may set; the segments and frames that clips are cut into as well."""
-
-    segments: int = Field(2, ge=1, description="seconds of the clips")
-    frame_px: int = Field(64, ge=16)
-    epochs: int = Field(20, ge=1)
-    batch: int = Field(16, ge=1, description="clips")
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.05, ge=0)
+_SAVE_EVERY = 60.0  # s
 
 
 @dataclass(frozen=True)
@@ -48,13 +40,14 @@ class Inputs:
     seed: int
     runtime: Mapping[str, Any]
     hyper: Mapping[str, Any]
+    code: str = ""
 
 
 def inputs_of(job: Any) -> Inputs:
     """From what a rule gives its script."""
     given = job.input
     sources = Sources(given.clips, given.classes, "", "", {"frames": given.frames, "waves": given.waves})
-    return Inputs(sources, hyper=job.params.hyper, **job.params.job)
+    return Inputs(sources, **job.params.job, code=job.params.code)
 
 
 class _Classifiers(nn.Module):
@@ -73,10 +66,14 @@ class _Classifiers(nn.Module):
 
 
 def train(inputs: Inputs, out: str, metrics_out: str) -> None:
-    """Train both encoders on the training split; write their weights, and losses and accuracies by epoch."""
+    """Train both encoders on the training split; write their weights, and losses and accuracies by epoch.
+
+    A job that is killed goes on after its last epoch, with the same result on a CPU.
+    """
     weights.use_threads(inputs.runtime["training_threads"])
-    hyper: Any = overrides(Hyper, inputs.hyper, f"encoders.{inputs.name}.train")
+    hyper = EncodersTraining.model_validate(inputs.hyper)
     device = weights.pick_device(inputs.runtime["device"])
+    weights.round_products(False)
     items = prompting_data.load(inputs.sources, "train", _TASK)
     names = [row["name"] for row in contracts.read(inputs.sources.classes, contracts.CLASSES)]
     encoders = encoder_weights.fresh(inputs.kind, inputs.size, inputs.seed)
@@ -84,19 +81,35 @@ def train(inputs: Inputs, out: str, metrics_out: str) -> None:
     pair = frozen.build(encoders, frozen.Hyper())
     pair.set_trunk_mode("reference")  # statistics of spectrograms, and what keeps encoders from learning clips by heart
     model = _Classifiers(pair, len(names)).to(device).requires_grad_(True)
-    metrics = _run(model, items, hyper, inputs.seed, device)
+    resume = Resume(Path(out).with_suffix(".resume.pt"), _key(inputs, hyper, device))
+    metrics = _run(model, items, hyper, inputs.seed, device, resume)
     facts = {"origin": "trained", "kind": inputs.kind, "size": inputs.size, "clips": len(items), "classes": names}
     encoder_weights.write(out, encoders, {**facts, "hyper": hyper.model_dump(mode="json"), "seed": inputs.seed})
     contracts.write(metrics, contracts.TRAINING, metrics_out, facts)
+    resume.forget()
 
 
-def _run(model: _Classifiers, items: Items, hyper: Any, seed: int, device: str) -> list[dict[str, Any]]:
+def _key(inputs: Inputs, hyper: EncodersTraining, device: str) -> str:
+    """Everything that decides the result, so that a state of another training is not taken."""
+    arrays = [feature_store.read(path).facts for path in inputs.sources.arrays.values()]
+    tables = [sha256_of_file(path) for path in (inputs.sources.clips, inputs.sources.classes)]
+    where = [device.split(":")[0], inputs.runtime["training_threads"]]
+    return fingerprint([inputs.code, inputs.kind, inputs.size, inputs.seed, hyper.model_dump(), arrays, tables, where])
+
+
+def _run(
+    model: _Classifiers, items: Items, hyper: EncodersTraining, seed: int, device: str, resume: Resume
+) -> list[dict[str, Any]]:
     """All epochs, at a rate that rises in a tenth of the steps and falls as a cosine."""
     steps = math.ceil(len(items) / hyper.batch) * hyper.epochs
     optimizer = torch.optim.AdamW(model.parameters(), lr=hyper.lr, weight_decay=hyper.weight_decay)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, hyper.lr, total_steps=steps, pct_start=0.1, cycle_momentum=False)
-    metrics = []
-    for epoch in range(1, hyper.epochs + 1):
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "rate": rate}
+    state = resume.restore() or {"epoch": 0, "metrics": []}
+    for name, part in parts.items() if state["epoch"] else ():
+        part.load_state_dict(state[name])
+    metrics, saved = state["metrics"], time.monotonic()
+    for epoch in range(state["epoch"] + 1, hyper.epochs + 1):
         generator = torch.Generator().manual_seed(seed_of("encoders", seed, epoch) % 2**63)
         torch.manual_seed(seed_of("encoder dropout", seed, epoch) % 2**63)
         model.train()
@@ -108,6 +121,9 @@ def _run(model: _Classifiers, items: Items, hyper: Any, seed: int, device: str) 
         print(f"epoch {epoch}: " + ", ".join(f"{name} {value:.3f}" for name, value, _ in means.all()))
         if not math.isfinite(means.of("loss")):
             raise ValueError(f"training of encoders diverged in epoch {epoch}; lower `lr`, {hyper.lr:g} there")
+        if time.monotonic() - saved >= _SAVE_EVERY:
+            resume.save({"epoch": epoch, "metrics": metrics, **{name: part.state_dict() for name, part in parts.items()}})
+            saved = time.monotonic()
     return metrics
 
 

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,7 +75,7 @@ class Prompted(nn.Module):
         encoded = self.prompter(frames, self.prompter.listen(batch.waves, segments))
         if "negatives" in batch.labels:
             others = self.prompter.look(batch.labels["negatives"].flatten(0, 1))
-            encoded = Encoded(**{**vars(encoded), "negatives": self.prompter.plain(others)})
+            encoded = replace(encoded, negatives=self.prompter.plain(others))
         return encoded, self.head(encoded, batch)
 
     def kept(self) -> dict[str, Tensor]:
@@ -90,6 +90,10 @@ class Prompted(nn.Module):
             raise KeyError(f"weights of other modules or of another head, e.g. {sorted(set(state) ^ set(wanted))[0]}")
         with torch.no_grad():
             for name, tensor in wanted.items():
+                if state[name].shape != tensor.shape:
+                    raise ValueError(
+                        f"weights of another model: {name} is {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
+                    )
                 tensor.copy_(state[name])
 
 
@@ -107,7 +111,7 @@ class Built:
     encoders: Mapping[str, Any]
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Half precision, if the settings ask for it; norms and softmax stay in single precision."""
+        """Half precision, if the settings ask for it; torch keeps norms and softmax in single precision on CUDA alone."""
         return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.hyper.train.precision == "bf16")
 
     def forward(self, batch: Batch) -> tuple[Encoded, dict[str, Tensor]]:
@@ -133,13 +137,17 @@ class Built:
         return sum(one.numel() for one in self.model.parameters())
 
 
-def build(inputs: Inputs, words: int = 0) -> Built:
-    """The model of a job, with initial weights that depend on the seed; raises ConfigError for knobs that do not exist."""
+def build(inputs: Inputs, words: int = 0, device: str | None = None) -> Built:
+    """The model of a job, with initial weights that depend on the seed; raises ConfigError for knobs that do not exist.
+
+    `device` is used in place of the one that the config asks for.
+    """
     task, prompter = plugins.load("tasks", inputs.task), plugins.load("prompters", inputs.plugin)
     hyper: Any = overrides(task.Hyper, inputs.hyper, "prompting.<name>.hyper")
     given = merged(prompter.defaults(inputs.task), inputs.modules)
     modules = overrides(prompter.Hyper, given, "prompters.<name>.hyper")
-    device = weights.pick_device(inputs.runtime["device"])
+    device = device or weights.pick_device(inputs.runtime["device"])
+    weights.round_products(hyper.train.precision != "fp32")
     encoders, told = encoder_weights.load(inputs.encoders, prompter.ENCODERS, inputs.size)
     torch.manual_seed(seed_of("prompter", inputs.seed) % 2**63)
     pair = prompter.build(encoders, modules)
@@ -193,18 +201,20 @@ def _announce(inputs: Inputs, built: Built, training: Items) -> dict[str, float]
     """Print what the training will need before it starts, and return it."""
     at_once = min(built.hyper.train.at_once or built.hyper.train.batch, len(training))
     guess = built.model.prompter.estimate(at_once, built.about["segments"], built.hyper.train.checkpointing)
+    memory = guess.memory_bytes + 16 * sum(one.numel() for one in built.model.head.parameters())  # and Adam's share of it
     print(
-        f"{built.trainable:,} of {built.total:,} parameters are trained; {at_once} clips at once need about "
-        f"{guess.memory_bytes / 1e9:.1f} GB, an epoch about {2e-12 * guess.step_macs / at_once * len(training):,.1f} TFLOP"
+        f"{built.trainable:,} of {built.total:,} parameters are trained; in single precision and without what the head keeps, "
+        f"{at_once} clips at once need about {memory / 1e9:.1f} GB, "
+        f"an epoch about {2e-12 * guess.step_macs / at_once * len(training):,.1f} TFLOP"
     )
-    return {"estimated_memory": guess.memory_bytes / 1e6, "estimated_macs": guess.macs / at_once}
+    return {"estimated_memory": memory / 1e6, "estimated_macs": guess.macs / at_once}
 
 
 def import_weights(inputs: Inputs, manifest: str, out: str) -> None:
     """Write the modules and the head of a published checkpoint; raises WeightsError if they are not of this model."""
     about, published = read_published(manifest)
     asks = "question" in plugins.describe("tasks", inputs.task)["truth"]
-    built = build(inputs, questions.size_of_vocabulary(inputs.sources.questions) if asks else 0)
+    built = build(inputs, questions.size_of_vocabulary(inputs.sources.questions) if asks else 0, device="cpu")
     pair = built.prompter.import_weights(published, built.model.prompter)
     head = built.task.import_weights(published, built.model.head)
     state = {f"prompter.{k}": v for k, v in pair.items()} | {f"head.{k}": v for k, v in head.items()}
@@ -229,9 +239,13 @@ def _key(inputs: Inputs, built: Built) -> str:
     """Everything that decides the result of a training, so that a state of another one is not taken."""
     sources = inputs.sources
     arrays = [feature_store.read(path).facts for path in sources.arrays.values()]
-    tables = [sha256_of_file(path) for path in (sources.clips, sources.events, sources.questions, inputs.encoders)]
+    tables = [sha256_of_file(path) for path in [*_tables(sources), inputs.encoders]]
     where = [built.device.split(":")[0], inputs.runtime["training_threads"]]
     return fingerprint([inputs.code, inputs.plugin, inputs.task, built.knobs, inputs.seed, arrays, tables, where])
+
+
+def _tables(sources: Sources) -> list[str]:
+    return [sources.clips, sources.classes, sources.events, sources.questions]
 
 
 def _facts(inputs: Inputs, built: Built, clips: int, missing: int) -> dict[str, Any]:
@@ -252,12 +266,11 @@ def run(inputs: Inputs, weights_path: str, split: str, show: int, out: str, view
     built = build(inputs, items.words)
     built.model.take(load_file(weights_path))
     trained = weights.facts_of(weights_path)
-    if split == "val" and built.hyper.train.keep == "best" and trained["epoch"]:
-        raise ValueError("the epoch was chosen by the validation split: score another one, or set `train: {keep: last}`")
+    _check_trained(inputs, built, trained, split)
     for name, problem in items.missing.items():
         print(f"left out of {split}: {name}: {problem}")
-    said = said_of(built, items, show)
-    rows = {name: _row(name, clip, scores) for name, clip, scores in zip(items.names, items.clip_ids, said.scores, strict=True)}
+    scores, views = scores_and_views(built, items, show)
+    rows = {name: _row(name, clip, own) for name, clip, own in zip(items.names, items.clip_ids, scores, strict=True)}
     rows |= {name: _row(name, clip, problem=items.missing[name]) for name, clip in _lost(inputs, split, built, items)}
     order = [name for name, _ in prompting_data.listed(inputs.sources, split, built.about)]
     facts = {
@@ -265,11 +278,25 @@ def run(inputs: Inputs, weights_path: str, split: str, show: int, out: str, view
         "split": split,
         "epoch": trained["epoch"],
     }
-    shape = list(said.scores.shape[1:])
+    shape = list(scores.shape[1:])
     counted = {"trainable": built.trainable, "total": built.total}
     told = {"encoders": _named(inputs, built), "scores_shape": shape, "trunk_mode": built.hyper.train.trunk_mode, **counted}
     contracts.write([rows[name] for name in order], contracts.PROMPTED, out, {**facts, **told})
-    prompt_views.write_views(said.views, views_out)
+    prompt_views.write_views(views, views_out)
+
+
+def _check_trained(inputs: Inputs, built: Built, trained: Mapping[str, Any], split: str) -> None:
+    """Raise ValueError where weights are of other classes, or were chosen on the split that is to be scored."""
+    by_name = hasattr(built.model.prompter, "rename")
+    if trained["label_space"] != identity(_classes(inputs)) and not by_name:
+        raise ValueError(
+            f"these weights are of other classes, {', '.join(trained['classes'][:3])}, …: '{inputs.plugin}' reads no names"
+        )
+    chosen_here = (
+        built.hyper.train.keep == "best" and trained["epoch"] and inputs.facts["trained_on"] == inputs.facts["dataset"]
+    )
+    if split == "val" and chosen_here:
+        raise ValueError("the epoch was chosen by the validation split: score another one, or set `train: {keep: last}`")
 
 
 def _named(inputs: Inputs, built: Built) -> str:
@@ -293,26 +320,35 @@ def _row(name: str, clip: str, scores: NDArray[np.float32] | None = None, proble
 
 @dataclass(frozen=True)
 class Said:
-    """Scores (N, ...) of items, and views of them."""
+    """What a model makes of a batch of items at these places, and the scores (N, ...) that come of it."""
 
+    picks: NDArray[np.int64]
+    batch: Batch
+    encoded: Encoded
+    output: Mapping[str, Tensor]
     scores: NDArray[np.float32]
-    views: prompt_views.Views
 
 
 @torch.no_grad()
-def said_of(built: Built, items: Items, show: int = 0) -> Said:
-    """What a model says of all items, in their order; `show` of them, evenly spread, with what it looks at."""
+def said_of(built: Built, items: Items) -> Iterator[Said]:
+    """What a model says of all items, batch by batch and in their order."""
     built.model.eval()
-    chosen = np.unique(np.linspace(0, len(items) - 1, min(show, len(items))).astype(np.int64))
     at_once = built.hyper.train.at_once or built.hyper.train.batch
-    scores, views = [], _Views(chosen)
     for picks in np.array_split(np.arange(len(items)), math.ceil(len(items) / at_once)):
         batch = items.batch(picks).to(built.device)
         encoded, output = built.forward(batch)
-        scores.append(built.task.predict(output, batch).float().cpu().numpy())
+        yield Said(picks, batch, encoded, output, built.task.predict(output, batch).float().cpu().numpy())
+
+
+def scores_and_views(built: Built, items: Items, show: int) -> tuple[NDArray[np.float32], prompt_views.Views]:
+    """Scores (N, ...) of all items, and views of them; `show`, evenly spread, with what the model looks at."""
+    chosen = np.unique(np.linspace(0, len(items) - 1, min(show, len(items))).astype(np.int64))
+    scores, views = [], _Views(chosen)
+    for said in said_of(built, items):
+        scores.append(said.scores)
         if show:
-            views.add(picks, batch, encoded, output)
-    return Said(np.concatenate(scores), views.of(items) if show else prompt_views.Views(items.names))
+            views.add(said)
+    return np.concatenate(scores), views.of(items) if show else prompt_views.Views(items.names)
 
 
 class _Views:
@@ -322,13 +358,13 @@ class _Views:
         self.chosen = chosen
         self.parts: dict[str, list[NDArray[Any]]] = {}
 
-    def add(self, picks: NDArray[np.int64], batch: Batch, encoded: Encoded, output: Mapping[str, Tensor]) -> None:
-        """Take the views of a batch of items at these places."""
-        clips = batch.frames.shape[:2]
+    def add(self, said: Said) -> None:
+        """Take the views of a batch."""
+        batch, encoded, output, clips = said.batch, said.encoded, said.output, said.batch.frames.shape[:2]
         if _CLASSES & set(batch.labels):
             self._keep("visual", encoded.visual_pooled.unflatten(0, clips).half())
             self._keep("audio", encoded.audio_pooled.unflatten(0, clips).half())
-        drawn = torch.from_numpy(np.flatnonzero(np.isin(picks, self.chosen))).to(batch.frames.device)
+        drawn = torch.from_numpy(np.flatnonzero(np.isin(said.picks, self.chosen))).to(batch.frames.device)
         if not len(drawn):
             return
         side = math.isqrt(encoded.visual_map.shape[-1])
@@ -354,7 +390,7 @@ class _Views:
 
 def scores_of(built: Built, items: Items) -> dict[str, float]:
     """The mean of every metric over items in percent; raises ValueError where the model has diverged."""
-    scores = said_of(built, items).scores
+    scores = np.concatenate([said.scores for said in said_of(built, items)])
     if not np.isfinite(scores).all():
         raise ValueError("what the model says is not finite")
     found = built.task.per_item(scores, items.truth())

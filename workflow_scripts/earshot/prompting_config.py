@@ -5,7 +5,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from earshot import plugins
-from earshot.sections import Key, Section, Split, distinct, known, plugin_of
+from earshot.knobs import Section
+from earshot.sections import Key, Split, distinct, known, plugin_of
+
+
+class EncodersTraining(Section):
+    """Training of small encoders on classified clips, which are cut into segments for it."""
+
+    segments: int = Field(2, ge=1, description="seconds of the clips")
+    frame_px: int = Field(64, ge=16)
+    epochs: int = Field(20, ge=1)
+    batch: int = Field(16, ge=1, description="clips")
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
 
 
 class EncodersConfig(Section):
@@ -15,7 +27,7 @@ class EncodersConfig(Section):
     visual: Key | None = Field(None, description="checkpoint of the visual encoder")
     audio: Key | None = Field(None, description="checkpoint of the audio encoder; none for a pair that shares the visual one")
     trained_on: Key | None = Field(None, description="a dataset of classified clips that they are trained on here")
-    train: dict[str, Any] = Field(default_factory=dict, description="of that training: earshot/encoder_training.py")
+    train: EncodersTraining = EncodersTraining()
     random: bool = Field(False, description="never trained, and every table says so")
 
     @model_validator(mode="after")
@@ -26,6 +38,8 @@ class EncodersConfig(Section):
                 "weights come from exactly one of `visual:` (with `audio:`) checkpoints, `trained_on: <dataset>`, and "
                 f"`random: true`; given: {', '.join(given) or 'none'}"
             )
+        if "train" in self.model_fields_set and not self.trained_on:
+            raise ValueError("`train:` is of encoders that are trained here, which `trained_on: <dataset>` asks for")
         return self
 
     @property
@@ -75,10 +89,15 @@ def check_prompting(config: Any) -> None:
         known("encoders", experiment.encoders, config.encoders, where)
         if experiment.motion:
             known("features", experiment.motion, config.features, where)
+            if "motion" not in plugins.describe("tasks", experiment.task)["truth"]:
+                raise ValueError(f"{where}.motion: task '{experiment.task}' takes no features; leave it out")
         if experiment.reference:
             known("prompter", experiment.reference, experiment.prompters, f"{where}.reference")
         for variant in experiment.prompters:
-            _encoders_fit(config, config.prompter(variant, where).plugin, experiment.encoders, where)
+            plugin = config.prompter(variant, where).plugin
+            _encoders_fit(config, plugin, experiment.encoders, where)
+            if experiment.train_on and plugins.describe("prompters", plugin)["encoders"] != "clip_clap":
+                raise ValueError(f"{where}.train_on: prompter '{plugin}' does not read names of other classes; leave it out")
     for name, pair in config.encoders.items():
         for checkpoint in filter(None, (pair.visual, pair.audio)):
             known("checkpoint", checkpoint, config.checkpoints, f"encoders.{name}")

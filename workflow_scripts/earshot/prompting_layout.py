@@ -31,13 +31,13 @@ class PromptingLayout(Layout):
 
     def encoders_job(self, wildcards: Any) -> dict[str, Any]:
         """What a job that makes encoders is told."""
-        given = self.encoders(wildcards)
-        whose = {"name": wildcards.encoders, "kind": wildcards.kind, "size": given.size}
-        return {**whose, "seed": self.config.seed, "runtime": self.runtime}
+        return {"kind": wildcards.kind, "size": self.encoders(wildcards).size, "seed": self.config.seed}
 
-    def encoders_training(self, wildcards: Any) -> dict[str, Any]:
-        """What differs from the defaults of their training."""
-        return in_order(self.encoders(wildcards).train)
+    def trained_encoders_job(self, wildcards: Any) -> dict[str, Any]:
+        """What a job that trains encoders is told."""
+        given = self.encoders(wildcards)
+        hyper = given.train.model_dump(mode="json")
+        return {**self.encoders_job(wildcards), "name": wildcards.encoders, "hyper": hyper, "runtime": self.runtime}
 
     def encoders_manifests(self, wildcards: Any) -> dict[str, str]:
         """What says where published encoders are."""
@@ -48,8 +48,7 @@ class PromptingLayout(Layout):
     def encoders_clips(self, wildcards: Any) -> dict[str, str]:
         """Clips that encoders are trained on, cut into segments."""
         given = self.encoders(wildcards)
-        folder, train = f"{self.data}/{given.trained_on}", given.train
-        segments, px = train.get("segments", 2), train.get("frame_px", 64)
+        folder, segments, px = f"{self.data}/{given.trained_on}", given.train.segments, given.train.frame_px
         return {
             "clips": f"{folder}/clips.parquet",
             "classes": f"{folder}/classes.parquet",

@@ -3,19 +3,13 @@
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from earshot import plugins
 
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Split = Literal["train", "val", "test"]
 UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
-
-
-class Section(BaseModel):
-    """A group of keys; an unknown one is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def plugin_of(kind: str) -> Any:

@@ -46,8 +46,13 @@ def compute_in(model: Any, precision: str, device: str) -> None:
         raise ValueError(
             "`compute: {precision: bf16}`: torch's gradients of 3-D convolutions in bfloat16 are garbage on CPUs; use fp32"
         )
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    round_products(precision != "fp32")
     model.precision = precision
+
+
+def round_products(allowed: bool) -> None:
+    """Whether products and convolutions on CUDA may be rounded to TF32, as torch lets convolutions by default."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
 
 
 def save(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

@@ -50,7 +50,8 @@ class _Fused(TorchFunctionMode):
             return function(*args, **kwargs)
         q, k, v, mask = args
         fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        return fused(q, k, v, attn_mask=mask, scale=kwargs["scale"])[0]
+        # the fused form has no gradient of a mask, which the encoder's own form has where it is trained as a whole
+        return fused(q, k, v, attn_mask=None if mask is None else mask.detach(), scale=kwargs["scale"])[0]
 
 
 class _Products(TorchDispatchMode):
@@ -125,7 +126,7 @@ def estimate(pair: Any, clips: int, segments: int, checkpointing: bool) -> Estim
     """Of a step on so many clips, in training mode, with the prompter's present settings; nothing is allocated or changed.
 
     A step takes twice the products of the frozen encoders, which need gradients of what goes in, and three times those of
-    adapters; with checkpointing, those of a forward pass more.
+    adapters and, where one is trained as a whole, of both encoders; with checkpointing, those of a forward pass more.
     """
     trained = {name for name, one in pair.named_parameters() if one.requires_grad}
     total = sum(one.numel() for one in pair.parameters())
@@ -142,19 +143,21 @@ def estimate(pair: Any, clips: int, segments: int, checkpointing: bool) -> Estim
     everything = kept.bytes + parts.repeated
     outside = kept.bytes - sum(parts.inside)
     memory = outside + parts.entries + max(parts.inside) if checkpointing else everything
-    step = (2 + checkpointing) * frozen + (3 + checkpointing) * adapting if trained else frozen
+    through = 3 if pair.finetuned else 2
+    step = (through + checkpointing) * frozen + (3 + checkpointing) * adapting if trained else frozen
     return Estimate(total, sum(empty[name].numel() for name in trained), memory, frozen + adapting, step)
 
 
 @contextmanager
 def _apart(pair: Any, parts: _Parts) -> Iterator[None]:
     """The prompter in training mode, with biases of attention and a way through its parts of its own."""
-    biases, training = pair.biases, pair.training
-    pair.biases, pair.through = _windows.Biases(), parts.through
+    biases, training, generator = pair.biases, pair.training, pair.generator
+    pair.biases, pair.through, pair.generator = _windows.Biases(), parts.through, None
     pair.train()
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):
+            yield
     finally:
-        pair.biases = biases
+        pair.biases, pair.generator = biases, generator
         del pair.through
         pair.train(training)

@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from earshot.prompters._latent import Guided, LatentAdapter, LatentHyper, Place
 
-# made and never used: gate_tk (AVE, AVVP, few-shot), fc_caption (AVVP, few-shot), temporal_gated (AVVP, AVS)
-DEAD = re.compile(r"\.(gate_tk|fc_caption\.\w+|temporal_gated\.0\.\w+)$")
+# made and never used: gate_tk (AVE, AVVP, few-shot), fc_caption (AVVP, few-shot), temporal_gated (AVVP, AVS), ln_before (AVS),
+# conv_adapter (S4)
+DEAD = re.compile(r"\.(gate_tk|(fc_caption|temporal_gated\.0|ln_before|conv_adapter)\.\w+)$")
 
 
 class GuidanceHyper(LatentHyper):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import isqrt
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -25,8 +25,7 @@ from earshot.knobs import Section
 from earshot.prompters import Encoded, Widths, _clip_clap, _hearing, _windows
 from earshot.prompters._estimate import Estimate
 from earshot.prompters._latent import Place
-from earshot.prompters._paired import _DROPPED as DROPPED
-from earshot.prompters._paired import Make, Paired
+from earshot.prompters._paired import DROPPED, Make, Paired
 from earshot.prompters._trunks import Encoders
 
 BACKGROUND = "background"  # the name after those of the classes
@@ -35,15 +34,20 @@ _OF_CLAP = _hearing.Bins(48_000, window=1024, hop=480, low_hz=50, high_hz=14_000
 _NORM = "audio.model.audio_model.audio_encoder.batch_norm."
 
 
-class Words(Section):
+class Reading(Section):
     """How names are read, and through which filters sounds are heard."""
 
-    context: int = Field(4, ge=1, description="learnt vectors before a name that CLIP reads")
-    context_std: float = Field(0.02, gt=0, description="of their initial values")
     sentence: str = Field("The sounds of {}", pattern=r"\{\}", description="what CLAP reads in place of a name")
     mel: Literal["checkpoint", "rate"] = Field(
         "checkpoint", description="filters; checkpoint: CLAP's for 48 kHz, though the sound has 32 kHz, as published (inferred)"
     )
+
+
+class Words(Reading):
+    """The same, with vectors that are learnt."""
+
+    context: int = Field(4, ge=1, description="learnt vectors before a name that CLIP reads")
+    context_std: float = Field(0.02, gt=0, description="of their initial values")
 
 
 class NamedPair(Paired):
@@ -54,12 +58,16 @@ class NamedPair(Paired):
     seen_names: Tensor
     heard_names: Tensor
 
-    def __init__(self, encoders: Encoders, words: Words, make: Make | None = None) -> None:
+    published: ClassVar[Mapping[str, str]] = {}  # the names of CLIP and CLAP in published files are not known
+
+    def __init__(self, encoders: Encoders, words: Reading, make: Make | None = None) -> None:
         super().__init__(encoders)
         self.words, self.maps = words, make is not None
         self.sizes = _clip_clap.shape_of(encoders.size)
         self.shape = self.sizes  # type: ignore[assignment]  # of which `look` takes the side of the frames
-        self.context = nn.Parameter(words.context_std * torch.randn(words.context, self.sizes.text)) if self.maps else None
+        self.context = None
+        if isinstance(words, Words):
+            self.context = nn.Parameter(words.context_std * torch.randn(words.context, self.sizes.text))
         self.deepest = sum(self.sizes.depths) - 1
         self.mel = LogMel(replace(_FRONT_END, bins=self.sizes.mel_bins))
         if words.mel == "checkpoint":

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from copy import deepcopy
 from functools import partial
 from math import isqrt
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from timm.layers import drop_path
@@ -29,9 +29,9 @@ from earshot.state_files import first_few
 Make = Callable[[Place, Place, bool], LatentAdapter]  # own place, the other stream's, whether it is the visual side's
 
 _LISTS = ("audio_adapter_blocks_p1", "vis_adapter_blocks_p1", "audio_adapter_blocks_p2", "vis_adapter_blocks_p2")
-_PUBLISHED = {"visual": "swin.", "audio": "htsat."}  # names of the encoders in published files
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB
-_DROPPED = 0.1  # rate at which the last block of HTS-AT drops its residuals in training; the first drops none
+NOTHING = re.compile(r"(?!)")  # of names that a publication makes and never uses: there are none
+DROPPED = 0.1  # rate at which the last block of HTS-AT drops its residuals in training; the first drops none
 
 
 class Paired(nn.Module):
@@ -42,6 +42,7 @@ class Paired(nn.Module):
     """
 
     widths: Widths
+    published: ClassVar[Mapping[str, str]] = {"visual": "swin.", "audio": "htsat."}  # names of encoders in published files
 
     def __init__(self, encoders: Encoders) -> None:
         super().__init__()
@@ -268,7 +269,7 @@ class PairedEncoder(Paired):
     def _heard(self, stage: int, number: int, position: int, x: Tensor) -> Tensor:
         """A whole block of HTS-AT; both of its residuals are dropped at rates that rise with depth."""
         encoder = self._sound
-        rate = _DROPPED * position / (sum(self.sound_shape.blocks) - 1)
+        rate = DROPPED * position / (sum(self.sound_shape.blocks) - 1)
         dropped = partial(drop_path, drop_prob=rate, training=encoder.training)
         return _windows.heard(encoder.layers[stage].blocks[number], x, self.biases, ("audio", stage, number), dropped)
 
@@ -310,30 +311,37 @@ def import_adapters(state: Mapping[str, Tensor], model: Paired, dead: re.Pattern
 
 
 def _changed_in_encoders(state: Mapping[str, Tensor], model: Paired) -> dict[str, Tensor]:
-    """Those tensors of `model.state()` that lie in its encoders, from the encoders in the file; raises WeightsError."""
+    """Those tensors of `model.state()` that lie in its encoders, from the encoders in the file.
+
+    Raises WeightsError where the file's encoders differ from those of the model in anything else.
+    """
+    changed = {key for key in model.state() if key.startswith(("visual.", "audio."))}
     found: dict[str, Tensor] = {}
-    for side, prefix in _PUBLISHED.items():
-        changed = [key for key in model.state() if key.startswith(f"{side}.")]
-        if not changed:
-            _ask_for_moved(state, getattr(model, side), f"{prefix}bn0.running_mean")
-            continue
+    for side, prefix in model.published.items():
         inside = {key: value for key, value in state.items() if key.startswith(prefix)}
-        if not inside:
-            raise WeightsError(
-                f"this file holds no {side} encoder ({prefix}*), which training changes by `train: {{finetune, trunk_mode}}`"
-            )
+        own: Any = getattr(model, side)
+        if own is None or not inside:
+            continue
         copies = Encoders(deepcopy(model.visual), deepcopy(model.audio), model.size)
         _trunks.import_encoder(copies, side, inside)
-        tensors = getattr(copies, side).state_dict()
-        found |= {key: tensors[key.removeprefix(f"{side}.")] for key in changed}
+        published = getattr(copies, side).state_dict()
+        differ = {key for key, value in own.state_dict().items() if not torch.allclose(published[key], value, 1e-4, 1e-6)}
+        _must_be_known(side, differ, {key.removeprefix(f"{side}.") for key in changed})
+        found |= {f"{side}.{key}": value for key, value in published.items() if f"{side}.{key}" in changed}
+    if lost := sorted(changed - set(found)):
+        raise WeightsError(
+            f"training changes {first_few(lost)}, by `train: {{finetune, trunk_mode}}`, and this file holds none"
+        )
     return found
 
 
-def _ask_for_moved(state: Mapping[str, Tensor], encoder: Any, key: str) -> None:
-    """Raise WeightsError where a file's statistics of spectrograms are not those of the frozen encoder."""
-    if key in state and not torch.allclose(
-        state[key], encoder.audio_encoder.batch_norm.running_mean.cpu(), rtol=1e-3, atol=1e-3
-    ):
-        raise WeightsError(
-            f"{key} is not that of the frozen encoder: it moved in training; set `train: {{trunk_mode: reference}}`"
-        )
+def _must_be_known(side: str, differ: set[str], changed: set[str]) -> None:
+    """Raise WeightsError where the file's encoder differs from the frozen one in what training does not change."""
+    if not (surprising := sorted(differ - changed)):
+        return
+    moved = all(".batch_norm." in key for key in surprising)
+    way = "train: {trunk_mode: reference}" if moved else f"train: {{finetune: [{side}]}}"
+    raise WeightsError(
+        f"the {side} encoder in this file is not the frozen one: {first_few(surprising)} differ; set `{way}` if it was "
+        "trained as well, or take the encoders that the file was made with"
+    )

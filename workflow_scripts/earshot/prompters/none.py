@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from earshot.knobs import Knobs
-from earshot.prompters._paired import PairedEncoder
+from earshot.prompters._paired import NOTHING, PairedEncoder, import_adapters
 from earshot.prompters._trunks import Encoders
 
 RATE_HZ = 32_000
@@ -32,5 +32,5 @@ def build(encoders: Encoders, hyper: Hyper) -> PairedEncoder:
 
 
 def import_weights(state: Mapping[str, Tensor], model: PairedEncoder) -> dict[str, Tensor]:
-    """Nothing is trained."""
-    return dict(model.state())
+    """What training changed of the encoders, which is nothing unless they are fine-tuned; raises WeightsError."""
+    return import_adapters(state, model, NOTHING)

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from earshot.knobs import Knobs
-from earshot.prompters._named import NamedPair, Words
+from earshot.prompters._named import NamedPair, Reading
+from earshot.prompters._paired import NOTHING, import_adapters
 from earshot.prompters._trunks import Encoders
 
 RATE_HZ = 32_000
@@ -20,7 +21,7 @@ ENCODERS = "clip_clap"
 class Hyper(Knobs):
     """How names are read; no words are learnt before them."""
 
-    words: Words = Words()
+    words: Reading = Reading()
 
 
 def defaults(task: str) -> dict[str, Any]:
@@ -34,5 +35,5 @@ def build(encoders: Encoders, hyper: Hyper) -> NamedPair:
 
 
 def import_weights(state: Mapping[str, Tensor], model: NamedPair) -> dict[str, Tensor]:
-    """Nothing is trained."""
-    return dict(model.state())
+    """Nothing is trained; raises WeightsError for a file of modules."""
+    return import_adapters(state, model, NOTHING)
