@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from clap_files import small_clap, write_tokenizer
+from clap_files import laions, small_clap, write_tokenizer
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch.nn import functional
@@ -314,32 +314,6 @@ def test_clap_templates_are_averaged_on_the_sphere(clap_folder):
     assert not torch.allclose(by_template[0], by_template[1], atol=1e-3)
     with pytest.raises(ValidationError):
         module.Options(templates=["a sound"])
-
-
-def laions(state):
-    """The library's weights with the names in LAION's files, and what else these hold."""
-    plain = {}
-    for key, value in state.items():
-        if "relative_position_index" in key:
-            continue
-        for ours, theirs in (
-            (r"audio_model\.audio_encoder", "audio_branch"), ("text_model", "text_branch"), ("linear1", "0"), ("linear2", "2"),
-        ):  # fmt: skip
-            key = re.sub(ours, theirs, key)
-        if key.startswith("audio_branch"):
-            for ours, theirs in (
-                ("batch_norm", "bn0"), ("layernorm_before", "norm1"), ("layernorm_after", "norm2"),
-                (r"attention\.self", "attn"), (r"attention\.output\.dense", "attn.proj"),
-                (r"intermediate\.dense", "mlp.fc1"), (r"output\.dense", "mlp.fc2"),
-            ):  # fmt: skip
-                key = re.sub(ours, theirs, key)
-        plain[f"module.{key}"] = value
-    for key in [key for key in plain if ".attn.query." in key]:
-        parts = [plain.pop(key.replace("query", part)) for part in ("query", "key", "value")]
-        plain[key.replace("query", "qkv")] = torch.cat(parts)
-    more = ("text_branch.embeddings.position_ids", "audio_transform.sequential.0.weight", "audio_branch.head.weight",
-            "audio_branch.tscam_conv.weight", "audio_branch.layers.0.blocks.1.attn_mask")  # fmt: skip
-    return plain | {f"module.{key}": torch.zeros(3) for key in more}
 
 
 def test_all_layouts_of_clap_are_read(clap_folder):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from clap_files import small_clap, write_tokenizer
+from clap_files import laions, small_clap, write_tokenizer
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
@@ -288,6 +288,14 @@ def test_published_clap_weights_are_imported_strictly(tmp_path):
         model.eval()
     found, same = (one.get_audio_features(input_features=mel).pooler_output for one in (clap.model, library))
     torch.testing.assert_close(found, same)
+    fusion = ("mel_conv2d.weight", "fusion_model.local_att.0.weight")  # of the models for sounds of any length
+    for state, patches in (
+        (library.state_dict(), "audio_model.audio_encoder.patch_embed"),
+        (laions(library.state_dict()), "module.audio_branch.patch_embed"),
+    ):
+        again = _clip_clap.Clap(shape).eval()
+        _clip_clap.import_clap({**state, **{f"{patches}.{key}": torch.zeros(3) for key in fusion}}, tmp_path / "clap", again)
+        assert torch.equal(again.model.get_audio_features(input_features=mel).pooler_output, found)
     state = library.state_dict()
     del state["logit_scale_a"]
     with pytest.raises(WeightsError, match="missing logit_scale_a"):

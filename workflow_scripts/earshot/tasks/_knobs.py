@@ -44,9 +44,7 @@ class Train(Section):
     accumulation: Literal["correct", "reference"] = Field(
         "correct", description="reference: the gradients of all batches but the last of a step are thrown away, as published"
     )
-    patience: int = Field(
-        0, ge=0, description="with `keep: best`, epochs without a gain that end the training; 0: never"
-    )
+    patience: int = Field(0, ge=0, description="with `keep: best`, epochs without a gain that end the training; 0: never")
     keep: Literal["best", "last"] = Field("best", description="best: on the validation split")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast; on CUDA norms and softmax stay in fp32")
     checkpointing: bool = Field(False, description="activations are computed again in place of kept: less memory, more time")
