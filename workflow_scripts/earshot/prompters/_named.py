@@ -16,16 +16,15 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from timm.layers import drop_path
 from torch import Tensor, nn
 from torch.nn import functional
 
 from earshot.audio_models._logmel import LogMel
 from earshot.knobs import Section
-from earshot.prompters import Encoded, Widths, _clip_clap, _hearing, _windows
+from earshot.prompters import Encoded, Widths, _clip_clap, _hearing
 from earshot.prompters._estimate import Estimate
 from earshot.prompters._latent import Place
-from earshot.prompters._paired import DROPPED, Make, Paired
+from earshot.prompters._paired import Make, Paired
 from earshot.prompters._trunks import Encoders
 
 BACKGROUND = "background"  # the name after those of the classes
@@ -68,7 +67,6 @@ class NamedPair(Paired):
         self.context = None
         if isinstance(words, Words):
             self.context = nn.Parameter(words.context_std * torch.randn(words.context, self.sizes.text))
-        self.deepest = sum(self.sizes.depths) - 1
         self.mel = LogMel(replace(_FRONT_END, bins=self.sizes.mel_bins))
         if words.mel == "checkpoint":
             self.mel.banks.copy_(replace(_OF_CLAP, bins=self.sizes.mel_bins).banks())
@@ -125,7 +123,7 @@ class NamedPair(Paired):
 
     def forward(self, frames: Tensor, sound: Tensor) -> Encoded:
         """What `look` and `listen` give of N segments; `named` holds the names' vectors, (K, E) each, and both scales."""
-        vision, encoder = self._vision(), self._encoder()
+        vision, encoder = self._vision(), self._sound
         seen, heard = vision.pre_layrnorm(vision.embeddings(frames)), self._first_heard(sound)
         position, maps = 0, ()
         for stage in encoder.layers:
@@ -146,39 +144,22 @@ class NamedPair(Paired):
     def _vision(self) -> Any:
         return self.visual.model.vision_model
 
-    def _encoder(self) -> Any:
+    @property
+    def _sound(self) -> Any:
         return self.audio.model.audio_model.audio_encoder
-
-    def _first_heard(self, sound: Tensor) -> Tensor:
-        """Spectrograms (N, 1, F, M) in dB as the first tokens of sound (N, L, C)."""
-        encoder = self._encoder()
-        mel = encoder.batch_norm(sound.transpose(1, 3)).transpose(1, 3)
-        if encoder.training:
-            mel = _hearing.masked(mel, self.generator)
-        return encoder.patch_embed(encoder.reshape_mel2img(mel), None)
 
     def _position(self, position: int, block: Any, seen: Tensor, heard: Tensor) -> tuple[Tensor, ...]:
         """One position: both blocks up to CLIP's MLP, modules that read the new states, modules beside the MLP."""
         layer = self._vision().encoder.layers[position]
         seen = seen + _attended(layer.self_attn, layer.layer_norm1(seen))
-        heard = self._heard(position, block, heard)
+        heard = self._heard(block, position, heard)
         if not self.maps:
             return seen + layer.mlp(layer.layer_norm2(seen)), heard
-        to_seen, to_heard = self._residuals("p1", position, seen, heard)
+        to_seen, to_heard = self.added("p1", position, seen, heard)
         seen, heard = seen + to_seen.residual, heard + to_heard.residual
-        to_seen, to_heard = self._residuals("p2", position, seen, heard, position == self.deepest)
+        to_seen, to_heard = self.added("p2", position, seen, heard, (position,) == self.last_position)
         seen = seen + layer.mlp(layer.layer_norm2(seen)) + to_seen.residual
         return seen, heard + to_heard.residual, *(one.map for one in (to_seen, to_heard) if one.map is not None)
-
-    def _heard(self, position: int, block: Any, x: Tensor) -> Tensor:
-        """A whole block of HTS-AT; both of its residuals are dropped at rates that rise with depth."""
-        dropped = partial(drop_path, drop_prob=DROPPED * position / self.deepest, training=block.training)
-        return _windows.heard(block, x, self.biases, ("audio", position), dropped)
-
-    def _residuals(self, which: str, position: int, seen: Tensor, heard: Tensor, last: bool = False) -> Any:
-        """What the modules of a position add to what is seen and to what is heard; both read the same tokens."""
-        visual, audio = (getattr(self, f"{side}_adapter_blocks_{which}")[position] for side in ("vis", "audio"))
-        return visual(seen, heard, last), audio(heard, seen, last)
 
     def _encoded(self, seen: Tensor, heard: Tensor, maps: Sequence[Tensor]) -> Encoded:
         clip, clap = self.visual.model, self.audio.model

@@ -31,7 +31,7 @@ Make = Callable[[Place, Place, bool], LatentAdapter]  # own place, the other str
 _LISTS = ("audio_adapter_blocks_p1", "vis_adapter_blocks_p1", "audio_adapter_blocks_p2", "vis_adapter_blocks_p2")
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB
 NOTHING = re.compile(r"(?!)")  # of names that a publication makes and never uses: there are none
-DROPPED = 0.1  # rate at which the last block of HTS-AT drops its residuals in training; the first drops none
+_DROPPED = 0.1  # rate at which the last block of HTS-AT drops its residuals in training; the first drops none
 
 
 class Paired(nn.Module):
@@ -158,6 +158,34 @@ class Paired(nn.Module):
         side = self.shape.px // 4
         return [Place((side >> stage) ** 2, self.shape.width << stage) for stage in range(len(self.shape.blocks))]
 
+    # --- parts of the audio encoder, which is HTS-AT's trunk ---
+
+    @property
+    def _sound(self) -> Any:
+        return self.audio.audio_encoder
+
+    def _first_heard(self, sound: Tensor) -> Tensor:
+        """Spectrograms (N, 1, F, M) in dB as the first tokens of sound (N, L, C)."""
+        encoder = self._sound
+        mel = encoder.batch_norm(sound.transpose(1, 3)).transpose(1, 3)
+        if encoder.training:
+            mel = _hearing.masked(mel, self.generator)
+            mel = _hearing.mixed(mel, self.generator) if self.mixup else mel
+        return encoder.patch_embed(encoder.reshape_mel2img(mel), None)
+
+    def _heard(self, block: Any, position: int, x: Tensor) -> Tensor:
+        """A whole block; both of its residuals are dropped at rates that rise with depth."""
+        rate = _DROPPED * position / (sum(len(stage.blocks) for stage in self._sound.layers) - 1)
+        dropped = partial(drop_path, drop_prob=rate, training=self._sound.training)
+        return _windows.heard(block, x, self.biases, ("audio", position), dropped)
+
+    # --- what adapters add ---
+
+    def added(self, which: str, position: int, seen: Tensor, heard: Tensor, last: bool = False) -> tuple[Guided, Guided]:
+        """What the adapters of a position add to what is seen and to what is heard; both read the same tokens."""
+        visual, audio = self.pair(which, position)
+        return visual(seen, heard, last), audio(heard, seen, last)
+
     # --- what comes out ---
 
     def encoded(self, seen: Tensor, heard: Tensor, levels: tuple[Tensor, ...], maps: Sequence[Tensor]) -> Encoded:
@@ -202,10 +230,6 @@ class PairedEncoder(Paired):
             deep = [(seen[stage], heard[stage]) for stage, count in enumerate(self.sound_shape.blocks) for _ in range(count)]
             self.add(deep, make)
 
-    @property
-    def _sound(self) -> Any:
-        return self.audio.audio_encoder
-
     def _audio_places(self) -> list[Place]:
         side = self.sound_shape.side // 4
         return [Place((side >> stage) ** 2, self.sound_shape.width << stage) for stage in range(len(self.sound_shape.blocks))]
@@ -240,42 +264,17 @@ class PairedEncoder(Paired):
         seen = self.visual.norm(seen)
         return self.encoded(seen, heard, (*levels[:-1], seen), maps)
 
-    def _first_heard(self, sound: Tensor) -> Tensor:
-        """Spectrograms (N, 1, F, M) in dB as the first tokens of sound (N, L, C)."""
-        encoder = self._sound
-        mel = encoder.batch_norm(sound.transpose(1, 3)).transpose(1, 3)
-        if encoder.training:
-            mel = _hearing.masked(mel, self.generator)
-            mel = _hearing.mixed(mel, self.generator) if self.mixup else mel
-        return encoder.patch_embed(encoder.reshape_mel2img(mel), None)
-
     def _position(self, position: int, stage: int, number: int, seen: Tensor, heard: Tensor) -> tuple[Tensor, ...]:
         """One paired position: both streams after it and, at the last, the maps of both."""
-        block, last = self._stages()[stage].blocks[number], (position,) == self.last_position
-        to_seen, to_heard = self._residuals("p1", position, seen, heard)
-        seen = _added(seen + _windows.seen(block, seen, self.biases, (stage, number)), to_seen)
-        heard = _added(self._heard(stage, number // self.ratios[stage], position, heard), to_heard)
-        to_seen, to_heard = self._residuals("p2", position, seen, heard, last)
-        seen, heard = _added(seen + _windows.refined(block, seen), to_seen), _added(heard, to_heard)
-        return seen, heard, *(one.map for one in (to_seen, to_heard) if one is not None and one.map is not None)
-
-    def _residuals(self, which: str, position: int, seen: Tensor, heard: Tensor, last: bool = False) -> Any:
-        """What the adapters of a position add to what is seen and to what is heard; both read the same tokens."""
+        block, sound = self._stages()[stage].blocks[number], self._sound.layers[stage].blocks[number // self.ratios[stage]]
         if not self.maps:
-            return None, None
-        visual, audio = self.pair(which, position)
-        return visual(seen, heard, last), audio(heard, seen, last)
-
-    def _heard(self, stage: int, number: int, position: int, x: Tensor) -> Tensor:
-        """A whole block of HTS-AT; both of its residuals are dropped at rates that rise with depth."""
-        encoder = self._sound
-        rate = DROPPED * position / (sum(self.sound_shape.blocks) - 1)
-        dropped = partial(drop_path, drop_prob=rate, training=encoder.training)
-        return _windows.heard(encoder.layers[stage].blocks[number], x, self.biases, ("audio", stage, number), dropped)
-
-
-def _added(x: Tensor, residual: Guided | None) -> Tensor:
-    return x if residual is None else x + residual.residual
+            return self._seen_plainly(block, seen, (stage, number)), self._heard(sound, position, heard)
+        to_seen, to_heard = self.added("p1", position, seen, heard)
+        seen = seen + _windows.seen(block, seen, self.biases, (stage, number)) + to_seen.residual
+        heard = self._heard(sound, position, heard) + to_heard.residual
+        to_seen, to_heard = self.added("p2", position, seen, heard, (position,) == self.last_position)
+        seen, heard = seen + _windows.refined(block, seen) + to_seen.residual, heard + to_heard.residual
+        return seen, heard, *(one.map for one in (to_seen, to_heard) if one.map is not None)
 
 
 def _ratio(seen: int, heard: int) -> int:
