@@ -141,6 +141,10 @@ def main() -> None:
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--only", choices=["ours"], help="leave the plain side out, which may not fit")
     args = parser.parse_args()
+    if args.stage is not None and (args.cuda or args.checkpointing or args.precision != "fp32"):
+        parser.error("--stage compares modules on a processor in single precision")
+    if args.checkpointing and args.only != "ours":
+        parser.error("--checkpointing is for our side alone: add --only ours")
     torch.set_num_threads(args.threads)
     if args.stage is not None:
         return compare(*one_position(args.stage, args.clips), args.rounds, False, f"modules of stage {args.stage + 1}")
