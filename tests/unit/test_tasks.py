@@ -289,3 +289,19 @@ def test_answering_needs_words():
     module, hyper, _ = made("avqa")
     with pytest.raises(ValueError, match="no words"):
         module.build(tasks.Shape(12, 7, (12,), (1,), CLASSES), hyper)
+
+
+def test_the_head_for_ave_has_the_published_parameters_but_those_without_a_use():
+    """Of 12.1 and 0.55 million: four templates of layers, unused self-attention of two decoders, and two attention modules."""
+    shape = tasks.Shape(1536, 768, (192, 384, 768, 1536), (48, 24, 12, 6), tuple(map(str, range(28))), 0, 0)
+    with torch.device("meta"):
+        head = ave.build(shape, ave.Hyper())
+        encoder, attention = torch.nn.TransformerEncoderLayer(256, 4, 1024), torch.nn.MultiheadAttention(256, 4)
+
+    def count(module):
+        return sum(one.numel() for one in module.parameters())
+
+    unused = 2 * count(encoder) + 2 * (count(encoder) + count(attention)) + 2 * count(attention)
+    assert count(head.temporal_attn) + unused == pytest.approx(12.1e6, abs=0.05e6)
+    assert count(head.CMBS) + 2 * count(attention) == pytest.approx(0.55e6, abs=0.005e6)
+    assert count(head) == 7_881_687
