@@ -19,7 +19,6 @@ from earshot.backbones import WeightsError
 from earshot.parsers import AUDIO, VISUAL, Batch, Output, Shape
 from earshot.parsers._knobs import Structure
 
-CLAMP = 1e-7
 CLASS_LAYERS = ("fc_prob", "fc_frame_att", "fc_av_att")  # with a row for each class
 
 
@@ -111,15 +110,6 @@ class Parser(nn.Module):
         by_time = self.fc_frame_att(encoded).softmax(dim=1) * chances
         both = self.fc_av_att(encoded).softmax(dim=2) * by_time
         return Output(logits, both.sum(dim=(1, 2)), by_time.sum(dim=1), encoded, named)
-
-
-def bce(scores: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy in nats of scores that may leave [0, 1]: clamped out of place, so that decisions see them raw.
-
-    Written out, since torch's own raises an error that names nothing where a diverged model gives NaN.
-    """
-    chances = scores.clamp(CLAMP, 1 - CLAMP)
-    return -(target * chances.log() + (1 - target) * (-chances).log1p()).mean()
 
 
 def segment_bce(output: Output, batch: Batch) -> tuple[Tensor, Tensor]:

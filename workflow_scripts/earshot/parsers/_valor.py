@@ -10,8 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from earshot.knobs import Knobs, Section
+from earshot.losses import bce
 from earshot.parsers import AUDIO, VISUAL, Batch, Losses, Output, Shape
-from earshot.parsers._hybrid import Parser, bce, segment_bce
+from earshot.parsers._hybrid import Parser, segment_bce
 from earshot.parsers._knobs import Optim, Structure, Train
 
 

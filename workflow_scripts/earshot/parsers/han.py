@@ -9,8 +9,9 @@ from pydantic import Field
 from torch import nn
 
 from earshot.knobs import Knobs, Section
+from earshot.losses import bce
 from earshot.parsers import AUDIO, VISUAL, Batch, Losses, Output, Shape
-from earshot.parsers._hybrid import Parser, bce, import_weights
+from earshot.parsers._hybrid import Parser, import_weights
 from earshot.parsers._knobs import Optim, Structure, Train
 
 __all__ = ["Hyper", "build", "import_weights", "losses"]

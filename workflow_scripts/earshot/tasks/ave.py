@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earshot.knobs import Knobs, Section
-from earshot.parsers._hybrid import bce
+from earshot.losses import bce
 from earshot.prompters import Encoded
 from earshot.tasks import Batch, Losses, Shape
 from earshot.tasks._knobs import Optim, Train

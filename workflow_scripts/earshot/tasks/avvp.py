@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earshot.knobs import Knobs, Section
+from earshot.losses import bce
 from earshot.metrics import parsing_f_score
-from earshot.parsers._hybrid import bce
 from earshot.prompters import Encoded
 from earshot.tasks import Batch, Losses, Shape
 from earshot.tasks._knobs import Optim, Train
