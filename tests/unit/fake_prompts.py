@@ -142,7 +142,16 @@ def facts(name: str, prompter: Prompter, seed: int, dataset: str = "toy", **chan
     whose = {"dataset": dataset, "task": "ave", "prompter": name, "plugin": prompter.plugin, "seed": seed, "split": "test"}
     sizes = {"trainable": prompter.trainable, "total": 8_000_000, "scores_shape": [SEGMENTS, BACKGROUND + 1]}
     how = {"encoders": prompter.encoders, "hyper": prompter.hyper, "epoch": 5 + seed, "trunk_mode": "eval"}
-    return {**whose, **sizes, **how, "train_clips": 40, "classes": len(CLASSES), **changes}
+    return {
+        **whose,
+        **sizes,
+        **how,
+        "train_clips": 40,
+        "train_missing": 0,
+        "trained_on": dataset,
+        "classes": len(CLASSES),
+        **changes,
+    }
 
 
 def views_of(truth: np.ndarray, prompter: Prompter, seed: int, gone: Sequence[int] = ()) -> prompt_views.Views:

@@ -141,12 +141,14 @@ def test_encoders_without_one_origin_are_refused(section, message):
         ({"prompters": ["dgsct_clip"]}, "reads names, which encoders 'mine' trained on clips cannot"),
         ({"epochs": 3}, "prompting.mine.epochs"),
         ({"train_on": "demo"}, "prompting.mine.train_on: prompter 'none' does not read names of other classes"),
+        ({"task": "avs_ms3", "datasets": ["single"]}, "'avs_ms3' is of another half of AVSBench than dataset 'single'"),
         ({"motion": "flow"}, "prompting.mine.motion: task 'ave' takes no features"),
     ],
 )
 def test_experiments_that_name_what_is_not_there_are_refused(change, message):
     mine = {"task": "ave", "datasets": ["demo"], "encoders": "mine", "prompters": ["none"], **change}
     base = {"datasets": {"demo": {"plugin": "synthetic"}}, "experiments": {}, "targets": []}
+    base["datasets"]["single"] = {"plugin": "avsbench", "root": "avsbench", "options": {"subset": "s4"}}
     base["features"] = {"flow": {"plugin": "r2plus1d", "root": "features"}}
     pair = {"mine": {"size": "tiny", "trained_on": "demo"}}
     with pytest.raises(ConfigError, match=message):

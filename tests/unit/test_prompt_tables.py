@@ -190,6 +190,27 @@ def test_changed_modules_are_not_the_published_method(world, about):
     assert "dgsct_two_tokens, ours" not in [line[0] for line in table.rows]
 
 
+def test_few_and_no_shots_stand_beside_their_own_numbers(world, about):
+    def shots(run, count, trained_on="toy"):
+        return replace(run, trained_on=trained_on, hyper={"task": {"shots": count}, "modules": {}})
+
+    run = next(run for run in world.runs if run.prompter == "dgsct")
+    assert [shots(run, *given).shots for given in ((16,), (4,), (0,), (0, "other"))] == ["16-shot", "4-shot", "", "zero-shot"]
+    row = prompt_tables._Printed("DG-SCT", "ave", "", "reported", "p", "16-shot", {})
+    assert row.is_of("DG-SCT", shots(run, 16)) and not row.is_of("DG-SCT", shots(run, 4))
+    assert not row.is_of("DG-SCT", shots(run, 0, "other")) and not row.is_of("LAVisH", shots(run, 16))
+    assert row._replace(protocol="zero-shot").is_of("DG-SCT", shots(run, 0, "other"))
+    assert row._replace(protocol="").is_of("DG-SCT", run)
+    note = {
+        "plugin": "dgsct_clip",
+        "published": "DG-SCT",
+        "hyper": {"modules": {"channel_weight": 0.3, "spatial_weight": 0.01}},
+    }
+    zero = replace(about, methods={"mine": note})
+    names = [prompt_tables.published_name(zero, "mine", one) for one in (shots(run, 16), shots(run, 0, "other"))]
+    assert names == ["", "DG-SCT"]
+
+
 def test_a_file_for_several_tasks_is_read_for_one():
     def printed(task, published, metrics):
         traits = {**fake.TASK, "plugin": task, "published": published, "metrics": metrics, "select_by": metrics[0]}
@@ -200,8 +221,8 @@ def test_a_file_for_several_tasks_is_read_for_one():
     assert {row.method: dict(row.values) for row in ms3}["DG-SCT"] == {"M_J": 53.5, "M_F": 64.2}
     few = printed("few_shot_ave_class", "few_zero_shot", ("accuracy",))
     assert [(row.values["accuracy"], row.protocol) for row in few] == [
-        (84.2, "few-shot AVE classification"),
-        (76.6, "zero-shot AVE classification"),
+        (84.2, "16-shot"),
+        (76.6, "zero-shot"),
     ]
     with pytest.raises(contracts.ContractError, match="names published numbers 'none_such', which are none of ave, avqa"):
         printed("ave", "none_such", ("M_J",))

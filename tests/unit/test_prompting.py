@@ -309,3 +309,26 @@ def test_a_set_without_events_has_its_classes_in_all_seconds(tmp_path):
     contracts.write(rows, contracts.CLIPS, made.sources.clips, {})
     with pytest.raises(ValueError, match="has no class of its own"):
         prompting_data.load(made.sources, "train", AVE)
+
+
+def test_weak_labels_alone_tell_what_is_in_a_clip_where_they_are_given(tmp_path):
+    made = Set(tmp_path)
+    rows = contracts.read(made.sources.events, contracts.EVENTS)
+    weak = {"clip_id": "train/0", "modality": "weak", "class_id": 2, "onset": np.nan, "offset": np.nan}
+    contracts.write([*rows, weak], contracts.EVENTS, made.sources.events, {})
+    found = prompting_data.load(made.sources, "train", {**AVE, "truth": ("weak", "dense")}).labels
+    assert found["weak"][0].tolist() == [0, 0, 1] and found["dense"][0, :, 0].any()
+    assert found["weak"][1].tolist() == [0, 1, 0]  # of its events, for nothing else tells
+
+
+def test_splits_without_any_event_are_neither_learnt_from_nor_chosen_by(tmp_path):
+    silent = Set(tmp_path)
+    rows = contracts.read(silent.sources.events, contracts.EVENTS)
+    contracts.write([row for row in rows if row["clip_id"].startswith("train")], contracts.EVENTS, silent.sources.events, {})
+    with pytest.raises(ValueError, match="chooses by the validation split, and no event of it is known; set `keep: last`"):
+        train(silent.inputs("none"), tmp_path)
+    table = train(silent.inputs("none", keep="last", epochs=1), tmp_path)
+    assert not values(table, "segment_accuracy", "val")  # silence would score 100 %
+    contracts.write([row for row in rows if row["clip_id"].startswith("val")], contracts.EVENTS, silent.sources.events, {})
+    with pytest.raises(ValueError, match="no clip of the training split has an event in any second"):
+        train(silent.inputs("none"), tmp_path)

@@ -116,9 +116,9 @@ def test_threads_do_not_change_the_bytes(zoo, tmp_path):
     assert all((tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes() for name in names)
 
 
-def samples(seconds, span=None, rate=1_000, hertz=50):
+def samples(seconds, span=None, rate=1_000, hertz=50, timed=False):
     start, end = span or (0.0, seconds)
-    return segments._samples(tone(seconds, rate, hertz), {"start": start, "end": end}, rate, 4)
+    return segments._samples(tone(seconds, rate, hertz), {"start": start, "end": end}, rate, 4, timed)
 
 
 def test_short_sound_ends_in_zeros_and_long_sound_is_cut():
@@ -130,15 +130,41 @@ def test_short_sound_ends_in_zeros_and_long_sound_is_cut():
 
 def test_of_much_longer_sound_seconds_are_spread():
     steps = np.repeat(np.arange(13, dtype=np.float32) / 100, 1_000)
-    found = segments._samples(steps, {"start": 0.0, "end": 13.0}, 1_000, 4).reshape(4, 1_000)
-    assert np.round(found / 327.68)[:, 500].tolist() == [0, 4, 8, 12]
+    spread, first = (segments._samples(steps, {"start": 0.0, "end": 13.0}, 1_000, 4, timed) for timed in (False, True))
+    assert np.round(spread.reshape(4, 1_000) / 327.68)[:, 500].tolist() == [0, 4, 8, 12]
+    assert np.round(first.reshape(4, 1_000) / 327.68)[:, 500].tolist() == [0, 1, 2, 3]  # labels are of these seconds
+
+
+def test_files_that_end_before_their_labels_cannot_be_used():
+    assert samples(3.2, timed=True).shape == (4_000,)
+    with pytest.raises(MediaError, match=r"cut short: its sounds last 2\.5 s, and its labels are of 4 s"):
+        samples(2.5, timed=True)
+
+    class Source:
+        def read(self, row, indices):
+            return {index: np.full((2, 2, 3), index, np.uint8) for index in indices}
+
+    def frames(count, timed):
+        row = {"clip_id": "a", "video": "a", "start": 0.0, "end": count / 5, "fps": 5.0, "frames": count}
+        return segments._frames(Source(), row, 4, "spread", timed)[:, 0, 0, 0].tolist()
+
+    assert frames(18, True) == frames(18, False) == [0, 5, 11, 17]
+    assert frames(50, True) == [0, 6, 12, 19] and frames(50, False) == [0, 16, 32, 49]
+    with pytest.raises(MediaError, match=r"its pictures last 2\.0 s, and its labels are of 4 s"):
+        frames(10, True)
+    assert frames(4, False) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("rule", ["spread", "middles", "seconds"])
+def test_prepared_frames_are_one_for_each_segment(rule):
+    assert segments.picks(10, 1.0, 10, rule).tolist() == list(range(10))
 
 
 def test_loud_sound_is_clipped_and_what_is_no_number_is_refused():
-    loud = segments._samples(np.full(10, 1.5, np.float32), {"start": 0.0, "end": 1.0}, 10, 1)
+    loud = segments._samples(np.full(10, 1.5, np.float32), {"start": 0.0, "end": 1.0}, 10, 1, False)
     assert (loud == 32_767).all()
     with pytest.raises(MediaError, match="not finite"):
-        segments._samples(np.full(10, np.nan, np.float32), {"start": 0.0, "end": 1.0}, 10, 1)
+        segments._samples(np.full(10, np.nan, np.float32), {"start": 0.0, "end": 1.0}, 10, 1, False)
 
 
 # --- prepared files ---------------------------------------------------------------------------------------------------

@@ -21,11 +21,12 @@ from sklearn.metrics import silhouette_score
 
 from earshot.figures import GRID, MARKERS, WIDTH
 from earshot.prompt_views import Views
+from earshot.randomness import numpy_generator
 
 MODALITIES = ("audio", "visual")
 _PERPLEXITY = 30
 _FEWEST = 5  # segments of which a map is drawn
-_MOST = 5_000  # segments; more are thinned out evenly
+_MOST = 5_000  # segments
 _ACROSS = 6  # names of classes in a line of the legend
 _COLUMNS = ("prompter", "seed", "modality", "segments", "classes", "silhouette", "intra_inter")
 
@@ -63,7 +64,7 @@ class Parting(NamedTuple):
 
 
 def segments_of(views: Views, modality: str, background: int) -> Segments | None:
-    """Up to 5,000 segments of the clips, evenly thinned; None where there are no vectors or no labels.
+    """Up to 5,000 segments of the clips, drawn by chance; None where there are no vectors or no labels.
 
     Segments whose vectors are not finite, beyond half precision for instance, are left out.
     """
@@ -72,7 +73,8 @@ def segments_of(views: Views, modality: str, background: int) -> Segments | None
         return None
     flat = vectors.reshape(-1, vectors.shape[-1])
     kept = np.flatnonzero(np.isfinite(flat).all(axis=1))
-    kept = kept[:: max(1, -(-len(kept) // _MOST))]
+    if len(kept) > _MOST:  # by chance: a stride that shares a factor with a clip's seconds would keep the same ones of each
+        kept = np.sort(numpy_generator("thinned", len(kept)).permutation(kept)[:_MOST])
     return Segments(flat[kept].astype(np.float64), labels.reshape(-1)[kept].astype(np.intp), background)
 
 

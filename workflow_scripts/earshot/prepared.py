@@ -151,15 +151,22 @@ def read_wave(video: Path, parts: Parts, rate: int) -> media.Wave:
     if parts.sound is None:
         return media.read_wave(video, rate)
     if parts.sound.suffix != ".npy":
-        return media.read_wave(parts.sound, rate)
+        wave = media.read_wave(parts.sound, rate)
+        _refuse_other_length(parts, len(wave), rate)
+        return wave
     wave = np.asarray(_array(parts.sound), np.float32)
     if not np.isfinite(wave).all():
         raise MediaError(f"{parts.sound.name} holds samples that are not finite")
-    if parts.seconds and abs(len(wave) / parts.rate - parts.seconds) > _OFF:
-        lasts = f"{len(wave)} samples last {len(wave) / parts.rate:g} s at {parts.rate} Hz"
-        raise MediaError(f"{parts.sound.name}: {lasts}, and the clip {parts.seconds:g} s: correct the rate, or the file")
+    _refuse_other_length(parts, len(wave), parts.rate)
     common = math.gcd(rate, parts.rate)
     return wave if rate == parts.rate else resample_poly(wave, rate // common, parts.rate // common).astype(np.float32)
+
+
+def _refuse_other_length(parts: Parts, samples: int, rate: int) -> None:
+    """Raise MediaError where a file of sound is not of the clip's seconds."""
+    if parts.sound and parts.seconds and abs(samples / rate - parts.seconds) > _OFF:
+        lasts = f"{samples} samples last {samples / rate:g} s at {rate} Hz"
+        raise MediaError(f"{parts.sound.name}: {lasts}, and the clip {parts.seconds:g} s: correct the rate, or the file")
 
 
 def _array(path: Path) -> NDArray[Any]:

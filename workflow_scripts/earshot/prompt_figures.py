@@ -35,7 +35,8 @@ _CAPTIONS = {
     "at 0 is no evidence of a difference.",
     "training": "Means over seeds, epoch by epoch. Losses of different heads are sums of different terms: compare shapes, not "
     "heights.",
-    "classes": "Pooled vectors of segments in the plane by t-SNE, coloured by class, grey where there is only background; the "
+    "classes": "Pooled vectors of segments in the plane by t-SNE, coloured by class (of their clip, where the task "
+    "asks no more), grey where there is only background; the "
     "first seed. Distances between groups in such a map mean little: what is measured, on the vectors themselves, is in the "
     "table of how well classes part.",
 }

@@ -214,8 +214,8 @@ def findings(runs: Sequence[Run], about: Prompting) -> list[Finding]:
         return []
     here = "; ".join(told[name] for name in about.order(told))
     text = (
-        f"Prompting is said to need few trained parameters. With the published sizes DG-SCT trains {_PUBLISHED_SHARE}; "
-        f"here {here}, head included. The encoders are frozen, and gradients still pass through all of them."
+        f"Prompting is said to need few trained parameters. With the published sizes DG-SCT for AVE trains {_PUBLISHED_SHARE}; "
+        f"here {here}, head included. Gradients pass through all of the encoders, frozen or not."
     )
     return [Finding("What is trained", text)]
 
@@ -230,7 +230,8 @@ def parting_grids(parting: Mapping[str, Sequence[Sequence[Any]]], about: Prompti
             for name, seed, modality, segments, classes, silhouette, ratio in sorted(rows, key=lambda row: order.index(row[0]))
         ]
         note = (
-            "Of pooled vectors of segments that have a class. Silhouette: from \N{MINUS SIGN}1 to 1, higher where they part. "
+            "Of pooled vectors of segments that have a class, or whose clip has one where the task asks no more. "
+            "Silhouette: from \N{MINUS SIGN}1 to 1, higher where they part. "
             "Within over between: mean distance to the centre of the own class over that between centres, lower where they "
             "part. Neither depends on the scale of the vectors; no test was made."
         )

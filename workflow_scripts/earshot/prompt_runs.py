@@ -7,8 +7,8 @@ from typing import Any
 from earshot import contracts, parse_runs, variant_files
 from earshot.tables import Row, flat
 
-_FACTS = ("dataset", "task", "prompter", "plugin", "encoders", "seed", "hyper", "epoch")
-_COUNTS = ("trainable", "total", "trunk_mode", "train_clips")
+_FACTS = ("dataset", "task", "prompter", "plugin", "encoders", "seed", "hyper", "epoch", "trained_on")
+_COUNTS = ("trainable", "total", "trunk_mode", "train_clips", "train_missing")
 COSTS_SUFFIX, VIEWS_SUFFIX = ".costs.parquet", ".views.safetensors"
 
 
@@ -16,8 +16,8 @@ COSTS_SUFFIX, VIEWS_SUFFIX = ".costs.parquet", ".views.safetensors"
 class Run:
     """A prompter with one seed on one dataset: its settings, the epoch whose weights it has, and the rows of TRAINING.
 
-    `trainable` and `total` count parameters, `epoch` is 0 where weights were imported, and `cost` is the row of PROMPT_COSTS,
-    empty where nothing was trained here.
+    `trainable` and `total` count parameters, `train_missing` listed training clips that could not be used, `epoch` is 0 where
+    weights were imported, and `cost` is the row of PROMPT_COSTS, empty where nothing was trained here.
     """
 
     dataset: str
@@ -32,8 +32,23 @@ class Run:
     total: int
     trunk_mode: str
     train_clips: int
+    train_missing: int
+    trained_on: str
     training: Sequence[Row] = ()
     cost: Row | None = None
+
+    @property
+    def shots(self) -> str:
+        """How many clips of a class were learnt from, as papers say it; empty where it was all of them."""
+        if self.trained_on != self.dataset:
+            return "zero-shot"
+        count = self.knob("shots")
+        return f"{count}-shot" if count not in ("", "0") else ""
+
+    @property
+    def finetuned(self) -> Sequence[str]:
+        """The encoders that were trained as a whole."""
+        return tuple(self.hyper.get("task", {}).get("train", {}).get("finetune", ()))
 
     def values(self, split: str, metric: str) -> dict[int, float]:
         """A value by epoch, of those that are finite."""

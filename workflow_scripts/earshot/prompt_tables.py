@@ -16,13 +16,14 @@ from earshot.files import write_text
 from earshot.parse_tables import short
 from earshot.prompt_runs import Run, read_runs
 from earshot.seed_scores import ALL_SEEDS
-from earshot.tables import DAGGER, DASH, About, Row, Table, interval, latex, markdown, number, tidy_csv, wide_csv
+from earshot.tables import DAGGER, DASH, About, Row, Table, flat, interval, latex, markdown, number, tidy_csv, wide_csv
 
 MARK = "⚠ random encoders"
 NO_PROMPTERS = ("none", "none_clip")  # the plug-ins without modules: the frozen encoders and the head alone
 _MODULES = ("dgsct", "dgsct_clip")  # the plug-ins that headlines are about, where one was run under its own name
 _PUBLISHED = Path(published_numbers.__file__).parent / "published"
 _ON_TEST = ("ave", "avs", "few_zero_shot")  # published tables whose epoch was chosen on the test split (spec, trap 2)
+_ZERO_SHOT = {"dgsct_clip": {"channel_weight": 0.3, "spatial_weight": 0.01}}  # published modules of zero-shot, if others
 _PROTOCOLS = ("-shot", "weakly supervised")  # in a published row's note: another way to train
 _COSTS = ("trained [M]", "share [%]", "peak memory [MB]")
 
@@ -224,10 +225,19 @@ def _protocol(runs: Sequence[Run], about: Prompting) -> str:
         _by_prompter(trained, about, lambda run: _KEPT.get(run.knob("train.keep"), "")),
         _by_prompter(trained, about, lambda run: _TRUNKS.get(run.trunk_mode, "")),
         _by_prompter(trained, about, lambda run: _STEPS.get(run.knob("train.accumulation"), "")),
-        _by_prompter(trained, about, lambda run: f"{run.train_clips} training clips"),
+        _by_prompter(trained, about, _finetuned),
+        _by_prompter(trained, about, lambda run: f"{run.train_clips} training clips{_lost(run)}"),
     ]
     told = "; ".join(part for part in parts if part)
     return f" Trained here: {told}." if told else ""
+
+
+def _finetuned(run: Run) -> str:
+    return f"the encoder of {' and that of '.join(run.finetuned)} is trained as a whole" if run.finetuned else ""
+
+
+def _lost(run: Run) -> str:
+    return f", {run.train_missing} more could not be used" if run.train_missing else ""
 
 
 _KEPT = {"best": "the epoch is the best one on the validation split", "last": "the last epoch is kept"}
@@ -369,23 +379,34 @@ def published_table(metrics: Sequence[Row], runs: Sequence[Run], about: Promptin
     beyond = unproven(metrics, dataset)
     names = [name for name in about.order(overall(metrics, about.main, dataset)) if name not in beyond]
     body: list[tuple[str, ...]] = []
-    beside = {name: [row for row in printed if row.is_of(published_name(about, name))] for name in names}
+    of = {run.prompter: run for run in runs}
+    papers = {name: published_name(about, name, of.get(name)) for name in names}
+    beside = {name: [row for row in printed if row.is_of(papers[name], of.get(name))] for name in names}
     for name, rows in beside.items():
-        body += _beside(metrics, about, dataset, name, rows) if rows else []
+        head = of[name].knob("head") if name in of else ""
+        body += _beside(metrics, about, dataset, name, head, rows) if rows else []
     body += [row.cells(about) for row in printed if not any(row in rows for rows in beside.values())]
     caption = (
         f"{_what(about)} in percent on the test split, as published, and ours beside that of the same name where the modules "
-        f"have the published settings.{_differences(runs, about)} A difference is a question and no verdict. Reported: by the "
+        f"have the published settings.{_own_settings(about)}{_differences(runs, about)} "
+        f"A difference is a question and no verdict. Reported: by the "
         f"paper named; retested: its run of somebody else's method. {DASH}: not printed where it was read."
     )
     header = ("prompter", "encoders", *map(heading, about.metrics), "kind", "from")
     return Table(f"published-{dataset}", f"Beside published numbers: {dataset}", caption, header, tuple(body))
 
 
-def published_name(about: Prompting, prompter: str) -> str:
-    """What papers call a prompter whose modules have the settings of its plug-in; empty for any other."""
+def published_name(about: Prompting, prompter: str, run: Run | None = None) -> str:
+    """What papers call a prompter whose modules have the published settings, in zero-shot as there; empty for any other."""
     note = about.methods.get(prompter, {})
-    return "" if note.get("hyper", {}).get("modules") else str(note.get("published", ""))
+    wanted = _ZERO_SHOT.get(note.get("plugin", ""), {}) if run and run.shots == "zero-shot" else {}
+    return str(note.get("published", "")) if dict(note.get("hyper", {}).get("modules") or {}) == wanted else ""
+
+
+def _own_settings(about: Prompting) -> str:
+    """The task's settings that the config sets, for whatever they are in publications."""
+    own = {key for note in about.methods.values() for key, _ in flat(dict(note.get("hyper", {}).get("task") or {}))}
+    return f" Set here, and not as published: {', '.join(sorted(own))}." if own else ""
 
 
 def _differences(runs: Sequence[Run], about: Prompting) -> str:
@@ -394,13 +415,17 @@ def _differences(runs: Sequence[Run], about: Prompting) -> str:
     told = [
         words
         for words, differs in (
-            (epoch, any(run.knob("train.keep") != "last" for run in runs)),
+            (epoch, True),
             ("its frozen encoders were in training mode", any(run.trunk_mode == "eval" for run in runs)),
             (
                 "it drops the gradients of all batches but the last of a step",
                 about.task.get("published") == "ave" and any(run.knob("train.accumulation") == "correct" for run in runs),
             ),
             ("its M_F pools the clips of a batch of 4", "M_F" in about.metrics),
+            ("its gates weigh 0.1 in training and 0.05 in test", about.task["plugin"] == "avs_ms3"),
+            ("its head goes on from an earlier stage of training", about.task["plugin"] == "avqa"),
+            ("papers of before April 2024 were scored by earlier audio events of LLP", about.task["plugin"] == "avvp"),
+            ("it computes in single precision", any(run.knob("train.precision") == "bf16" for run in runs)),
         )
         if words and differs
     ]
@@ -418,9 +443,13 @@ class _Printed(NamedTuple):
     protocol: str
     values: Mapping[str, float]
 
-    def is_of(self, published: str) -> bool:
-        """Whether the row is of the method that papers call so; what stands in brackets tells rows of one method apart."""
-        return bool(published) and self.method.partition(" (")[0] == published
+    def is_of(self, published: str, run: Run | None) -> bool:
+        """Whether the row is of the method that papers call so, learnt from as many clips as in a run.
+
+        What stands in brackets tells rows of one method apart.
+        """
+        few = self.protocol if self.protocol.endswith("-shot") else ""
+        return bool(published) and self.method.partition(" (")[0] == published and few == (run.shots if run else few)
 
     def cells(self, about: Prompting) -> tuple[str, ...]:
         """A row of the table."""
@@ -444,19 +473,19 @@ def printed_rows(about: Prompting) -> list[_Printed]:
     for row in published_numbers.read_csv(path):
         where, _, whose = row["table"].rpartition(": ")
         if (not where or whose == task) and row["metric"] in about.metrics:
-            protocol = row["note"].partition(";")[0] if any(word in row["note"] for word in _PROTOCOLS) else ""
+            protocol = row["note"].rpartition("; ")[2] if any(word in row["note"] for word in _PROTOCOLS) else ""
             key = (row["method"], row["dataset"], row["backbone"], row["kind"], row["paper"], protocol)
             tables.setdefault(key, {})[row["metric"]] = row["value"]
     return [_Printed(*key, values) for key, values in tables.items()]
 
 
 def _beside(
-    metrics: Sequence[Row], about: Prompting, dataset: str, prompter: str, printed: Sequence[_Printed]
+    metrics: Sequence[Row], about: Prompting, dataset: str, prompter: str, head: str, printed: Sequence[_Printed]
 ) -> list[tuple[str, ...]]:
-    """Our scores, and for each set of published ones these and the difference."""
+    """Our scores, with the `head` where the task has several, and for each set of published ones these and the difference."""
     ours = {metric: overall(metrics, metric, dataset)[prompter] for metric in about.metrics}
     cells = [interval(row) for row in ours.values()]
-    lines = [(f"{prompter}, ours", ours[about.main]["encoders"], *cells, "", "this experiment")]
+    lines = [(f"{prompter}, ours{head and f', head {head}'}", ours[about.main]["encoders"], *cells, "", "this experiment")]
     for found in printed:
         gaps = [ours[metric]["value"] - found.values.get(metric, math.nan) for metric in about.metrics]
         lines += [found.cells(about), ("difference", "", *(number(gap, sign=True) for gap in gaps), "", "ours less theirs")]

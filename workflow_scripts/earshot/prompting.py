@@ -179,6 +179,8 @@ def train(inputs: Inputs, out: str, metrics_out: str, costs_out: str) -> None:
     built = build(inputs, training.words)
     if count := getattr(built.hyper, "shots", 0):
         training = training.few(count)
+    if not len(training) or ("segments" in task["truth"] and training.says_nothing):
+        raise ValueError(f"{inputs.sources.events}: no clip of the training split has an event in any second: nothing to learn")
     held = _held_out(inputs, built)
     for split, items in (("train", training), ("val", held)):
         for name, problem in (items.missing if items else {}).items():
@@ -224,15 +226,17 @@ def import_weights(inputs: Inputs, manifest: str, out: str) -> None:
 
 
 def _held_out(inputs: Inputs, built: Built) -> Items | None:
-    """The validation split; None where there is none and the settings do not need one."""
+    """The validation split; None where it cannot be scored and the settings do not need it."""
+    held, lacks = None, "there is none"
     if prompting_data.listed(inputs.sources, "val", built.about):
-        return prompting_data.load(inputs.sources, "val", built.about)
-    if built.hyper.train.keep == "best":
+        held = prompting_data.load(inputs.sources, "val", built.about)
+        if held.says_nothing:
+            held, lacks = None, "no event of it is known"
+    if held is None and built.hyper.train.keep == "best":
         raise ValueError(
-            f"{inputs.sources.clips}: `train: {{keep: best}}` chooses by the validation split, and there is none; "
-            "set `keep: last`"
+            f"{inputs.sources.clips}: `train: {{keep: best}}` chooses by the validation split, and {lacks}; set `keep: last`"
         )
-    return None
+    return held
 
 
 def _key(inputs: Inputs, built: Built) -> str:

@@ -86,6 +86,7 @@ def check_prompting(config: Any) -> None:
             raise ValueError(f"{where}: `experiments:` or `parsing:` holds that name already; give it another")
         for dataset in (*experiment.datasets, *([experiment.train_on] if experiment.train_on else [])):
             known("dataset", dataset, config.datasets, where)
+            _task_fits(config.datasets[dataset], dataset, experiment.task, where)
         known("encoders", experiment.encoders, config.encoders, where)
         if experiment.motion:
             known("features", experiment.motion, config.features, where)
@@ -106,6 +107,12 @@ def check_prompting(config: Any) -> None:
     for name, variant in config.prompters.items():
         if variant.checkpoint:
             known("checkpoint", variant.checkpoint, config.checkpoints, f"prompters.{name}")
+
+
+def _task_fits(dataset: Any, name: str, task: str, where: str) -> None:
+    """Refuse one half of AVSBench for the task of the other one."""
+    if dataset.plugin == "avsbench" and task.startswith("avs_") and task != f"avs_{dataset.options.get('subset', '')}":
+        raise ValueError(f"{where}: task '{task}' is of another half of AVSBench than dataset '{name}'; see its `subset`")
 
 
 def _encoders_fit(config: Any, plugin: str, encoders: str, where: str) -> None:

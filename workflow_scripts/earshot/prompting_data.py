@@ -53,6 +53,12 @@ class Items:
         """The number of usable items."""
         return len(self.names)
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the labels by second, if the task has any, hold no event at all: a model that is silent would be right."""
+        dense, segments = self.labels.get("dense"), self.labels.get("segments")
+        return (dense is not None and not dense.any()) or (segments is not None and bool((segments == self.classes).all()))
+
     def batch(self, picks: NDArray[np.int64], *key: object) -> Batch:
         """The items at these places, with frames of other clips for tasks that learn from them, if a `key` decides which."""
         frames = torch.from_numpy(self._take("frames", picks))
@@ -182,7 +188,8 @@ def _labels(sources: Sources, wanted: Sequence[str], clips: Sequence[Mapping[str
 def _events(sources: Sources, clips: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """What is heard and seen in each second, (N, 2, C, T), and somewhere in the clip, (N, C).
 
-    In a set without events, whose clips have one class each, it is heard and seen in all of the clip.
+    In a set without events, whose clips have one class each, it is heard and seen in all of the clip. Where weak labels are
+    given, they alone tell what is somewhere in the clip: dense events may name more.
     """
     classes = len(contracts.read(sources.classes, contracts.CLASSES))
     rows = contracts.read(sources.events, contracts.EVENTS)
@@ -191,10 +198,12 @@ def _events(sources: Sources, clips: Sequence[Mapping[str, Any]]) -> tuple[NDArr
     places = {row["clip_id"]: place for place, row in enumerate(clips)}
     events: list[list[tuple[int, float, float, str]]] = [[] for _ in clips]
     weak = np.zeros((len(clips), classes), np.float32)
+    weakly = {row["clip_id"] for row in rows if row["modality"] == "weak"}
     for row in rows:
         place = places.get(row["clip_id"])
         if place is not None:
-            weak[place, row["class_id"]] = 1
+            if row["modality"] == "weak" or row["clip_id"] not in weakly:
+                weak[place, row["class_id"]] = 1
             events[place].append((row["class_id"], row["onset"], row["offset"], row["modality"]))
     return parsing_f_score.targets(classes, events), weak
 

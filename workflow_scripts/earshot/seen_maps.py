@@ -97,7 +97,7 @@ def in_words(lanes: Sequence[Lane]) -> str:
             )
         elif lane.mask is not None:
             same = overlap(lane.mask, lane.truth) if lane.truth is not None else float("nan")
-            share = f", of which {100 * same:.0f} % overlaps the truth" if np.isfinite(same) else ""
+            share = f", intersection over union with the truth {100 * same:.0f} %" if np.isfinite(same) else ""
             told.append(f"{lane.prompter} marks {100 * (lane.mask == 1).mean():.0f} % of the pixels{share}")
     return f"{'; '.join(told) or 'frames alone'}."
 

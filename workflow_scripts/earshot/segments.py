@@ -31,6 +31,8 @@ from earshot.weights import use_threads
 FrameRule = Literal["spread", "middles", "seconds"]
 UNANNOTATED = 255  # in masks
 _SCALE = 32_768  # of 16-bit samples
+_TIMED = ("localisation", "parsing", "segmentation")  # tasks of the sets whose labels are of the first seconds of a file
+_SLACK = 1.0  # s: by as much may a file be shorter or longer than what its labels are of
 _TOLD = 500  # clips between two lines of progress
 
 
@@ -42,6 +44,11 @@ class Dataset:
     options: Mapping[str, Any]
     root: str
     clips: str
+
+    @property
+    def timed(self) -> bool:
+        """Whether labels are of the first seconds of a file, not of all of it."""
+        return plugins.load("datasets", self.plugin).SPEC.task in _TIMED
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of the table of clips."""
@@ -79,8 +86,10 @@ def write_frames(
     rows = dataset.rows()
     source = _Files(Path(dataset.root), dataset.parts_of())
 
+    timed = dataset.timed
+
     def load(row: Mapping[str, Any]) -> NDArray[np.uint8]:
-        return resized(_frames(source, row, segments, rule), px, antialias)
+        return resized(_frames(source, row, segments, rule, timed), px, antialias)
 
     facts = {"made": "frames", "rule": rule, "antialias": antialias}
     nothing = f"no clip below '{dataset.root}' has frames"
@@ -98,13 +107,22 @@ class _Files(Frames):
         return prepared.read_frames(self.root / row["video"], self.parts_of(row), indices)
 
 
-def _frames(source: Frames, row: Mapping[str, Any], segments: int, rule: FrameRule) -> NDArray[np.uint8]:
-    """The frames (T, H, W, 3) that stand for the segments of a clip; raises MediaError."""
+def _frames(source: Frames, row: Mapping[str, Any], segments: int, rule: FrameRule, timed: bool) -> NDArray[np.uint8]:
+    """The frames (T, H, W, 3) that stand for the segments of a clip, of its first T seconds if `timed`; raises MediaError."""
     first = round(row["start"] * row["fps"])
     count = min(row["frames"], round(row["end"] * row["fps"])) - first
+    if timed:
+        _refuse_short("its pictures", count / row["fps"], segments)
+        count = round(segments * row["fps"]) if count / row["fps"] > segments + _SLACK else count
     if count < segments:
         raise MediaError(f"too few frames: {max(count, 0)} for {segments} segments")
     return FrameCache(0).frames(source, row, (first + picks(count, row["fps"], segments, rule)).tolist())
+
+
+def _refuse_short(what: str, seconds: float, wanted: int) -> None:
+    """Raise MediaError where the labels would be of other seconds."""
+    if seconds < wanted - _SLACK:
+        raise MediaError(f"cut short: {what} last {seconds:.1f} s, and its labels are of {wanted} s")
 
 
 def picks(count: int, fps: float, segments: int, rule: FrameRule) -> NDArray[np.int64]:
@@ -112,7 +130,10 @@ def picks(count: int, fps: float, segments: int, rule: FrameRule) -> NDArray[np.
 
     `spread`: evenly from the first to the last, rounded down, as published for AVE and MUSIC-AVQA; `middles`: the middles of T
     equal parts; `seconds`: the middles of the first T seconds, the last frame where a clip is shorter, as published for LLP.
+    T frames, as prepared folders have them, are one for each segment.
     """
+    if count == segments:
+        return np.arange(segments)
     if rule == "spread":
         return np.linspace(1, count, segments).astype(np.int64) - 1
     middles = np.arange(segments) + 0.5
@@ -136,27 +157,36 @@ def resized(frames: NDArray[np.uint8], px: int, antialias: bool) -> NDArray[np.u
 def write_waves(dataset: Dataset, segments: int, rate: int, threads: int, out_array: str, out_index: str) -> None:
     """Write T seconds of the sound of all clips, mono at `rate` Hz, (N, T * rate) int16.
 
-    The first T seconds, zeros where a clip is shorter; of a clip that is longer by more than a second, as in MUSIC-AVQA, T
-    seconds spread evenly from its first to its last, as the frames are. Raises SetupError if no clip has sound.
+    The first T seconds, zeros where a clip is shorter; of a clip that is longer by more than a second, and whose labels are of
+    all of it, as in MUSIC-AVQA, T seconds spread evenly from its first to its last, as the frames are. Raises SetupError if no
+    clip has sound.
     """
-    parts_of = dataset.parts_of()
+    parts_of, timed = dataset.parts_of(), dataset.timed
 
     def load(row: Mapping[str, Any]) -> NDArray[np.int16]:
         wave = prepared.read_wave(Path(dataset.root) / row["video"], parts_of(row), rate)
-        return _samples(wave, row, rate, segments)
+        return _samples(wave, row, rate, segments, timed)
 
     nothing = f"no clip below '{dataset.root}' has sound"
     _write(dataset.rows(), load, (segments * rate,), "int16", threads, {"made": "waves"}, (out_array, out_index), nothing)
 
 
-def _samples(wave: NDArray[np.float32], row: Mapping[str, Any], rate: int, seconds: int) -> NDArray[np.int16]:
-    """What a clip's row spans of the sound of its file, as `seconds` of 16-bit samples; raises MediaError."""
+def _samples(wave: NDArray[np.float32], row: Mapping[str, Any], rate: int, seconds: int, timed: bool) -> NDArray[np.int16]:
+    """What a clip's row spans of the sound of its file, as `seconds` of 16-bit samples, the first if `timed`.
+
+    Raises MediaError.
+    """
     if not len(wave):
         raise MediaError("no audio stream")
     span = wave[round(row["start"] * rate) : round(row["end"] * rate)]
     if not len(span):
         raise MediaError(f"the sound ends after {len(wave) / rate:.2f} s, before the clip starts")
-    if len(span) > (seconds + 1) * rate:
+    heard = len(span) / rate
+    if timed:
+        _refuse_short("its sounds", heard, seconds)
+    elif heard < row["end"] - row["start"] - _SLACK:
+        raise MediaError(f"cut short: its sounds last {heard:.1f} s of {row['end'] - row['start']:.1f} s")
+    elif len(span) > (seconds + _SLACK) * rate:
         starts = np.round(np.linspace(0, len(span) - rate, seconds)).astype(np.int64)
         span = np.concatenate([span[start : start + rate] for start in starts])
     span = span[: seconds * rate]

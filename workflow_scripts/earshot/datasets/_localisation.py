@@ -1,7 +1,7 @@
 """Generated videos of 10 s for localisation: one class is seen and heard together in one run of seconds, as in AVE.
 
 Before and after the run there is nothing but background, or another class is only seen, or only heard, or one is seen while
-another is heard: neither what is seen nor what is heard tells alone where the event is. `prepare` writes `videos/`,
+another is heard. So one modality alone tells the event in some videos, and misleads in others. `prepare` writes `videos/`,
 `events.csv` (`path,modality,label,onset,offset`: of the video's class, in seconds) and `clips.csv` (`path,label,split`).
 """
 

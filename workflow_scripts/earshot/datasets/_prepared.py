@@ -9,8 +9,6 @@ from pydantic import BaseModel, Field
 from earshot import prepared
 from earshot.datasets import DatasetError, Parts
 
-SECONDS = 10.0  # that prepared files are of
-
 
 class Prepared(BaseModel, extra="forbid"):
     """Where frames and sound are, if not in the videos."""
@@ -20,12 +18,14 @@ class Prepared(BaseModel, extra="forbid"):
     sound_suffix: str = Field(".npy", pattern=r"^\.(npy|wav)$", description="of the files of sound")
     sound_rate: int = Field(32_000, ge=1, description="Hz: of samples in `.npy` files, which do not tell it")
 
+    seconds: float = Field(10.0, gt=0, description="that the prepared files of a video are of")
+
     def parts(self, root: Path, name: str) -> Parts:
         """The files of a video of that name."""
         return Parts(
             frames=prepared.numbered(root / self.frames / name) if self.frames else None,
             sound=root / self.sound / f"{name}{self.sound_suffix}" if self.sound else None,
-            seconds=SECONDS,
+            seconds=self.seconds,
             rate=self.sound_rate,
         )
 

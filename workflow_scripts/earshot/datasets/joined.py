@@ -13,7 +13,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -32,6 +32,7 @@ from earshot.workers import over_items
 SPEC = Dataset("Classified clips joined to videos", "localisation", None, licence="that of the clips", citation="")
 SILENCE, NOISE = "silence", "noise"
 _BACKGROUNDS = {"another": 0.6, NOISE: 0.2, SILENCE: 0.2}  # what is heard of a piece outside of the event
+_SILENT = 1e-4  # of full scale; a track below it is taken for none
 _NOISE_DB = (-55.0, -42.0)  # full scale
 
 
@@ -122,7 +123,7 @@ def pools(options: Options, workers: int) -> dict[str, Pool]:
             print(f"left out: {row.video}: {audible}")
             continue
         usable.append(row)
-        if audible and sounds.get(row.video, row.label) == row.label:
+        if audible and (not sounds or sounds[row.video] == row.label):
             loud.add(row.video)
     return {split: _pool([row for row in usable if row.split == split], loud) for split in SPLITS}
 
@@ -141,17 +142,19 @@ def _sounds(path: Path, column: str) -> dict[str, str]:
         reader = csv.DictReader(file)
         if column not in (reader.fieldnames or ()):
             raise DatasetError(f"{path}: no column '{column}', which `heard` names; the header is {reader.fieldnames}")
-        return {row["path"]: row[column] for row in reader}
+        return {str(PurePosixPath(row["path"])): row[column] for row in reader}
 
 
 def _audible(folder: Path, seconds: int, video: str) -> bool | str:
-    """Whether a clip has sound, or why it cannot be used."""
+    """Whether a clip can be heard, or why it cannot be used."""
     try:
         about = media.probe(folder / video)
     except MediaError as error:
         return str(error)
     lasts = about.frames / max(about.fps, 1e-6)
-    return f"lasts {lasts:.2f} s, less than {seconds} s" if lasts < seconds - 1 / max(about.fps, 1) else about.audio_rate > 0
+    if lasts < seconds - 1 / max(about.fps, 1):
+        return f"lasts {lasts:.2f} s, less than {seconds} s"
+    return about.audio_rate > 0 and bool((np.abs(media.read_wave(folder / video, RATE)) > _SILENT).any())
 
 
 def planned(of_split: Mapping[str, Pool], options: Options) -> list[Video]:

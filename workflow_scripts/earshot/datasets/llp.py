@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from earshot import label_spaces
-from earshot.datasets import Dataset, DatasetError, Index, _llp_lists
+from earshot.datasets import Dataset, DatasetError, Index, Parts, _llp_lists
+from earshot.datasets._prepared import Prepared, stem
 
 SPEC = Dataset(
     "LLP", "parsing", label_spaces.read("llp").names,
@@ -25,14 +26,15 @@ SPEC = Dataset(
 _AUDIO = {"v2024": _llp_lists.AUDIO, "v2020": "AVVP_eval_audio.pre2024.csv"}
 
 
-class Options(BaseModel, extra="forbid"):
-    """Where the videos are, if there are any, and which version of the audio events is the truth."""
+class Options(Prepared):
+    """Where the videos are, if there are any, or prepared folders, and which version of the audio events is the truth."""
 
     videos: str = Field("videos", description="folder of the videos, relative to the root; it may be absent")
     suffix: str = Field(".mp4", pattern=r"^\.\w+$")
     first: dict[Literal["train", "val", "test"], Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict, description="only so many clips of a split, from the top of its list; to try things out"
     )
+    id_length: int = Field(0, ge=0, description="prepared files are named by so many characters of the name: 11; 0: by all")
     audio_events: Literal["v2024", "v2020"] = Field(
         "v2024", description="v2020: AVVP_eval_audio.pre2024.csv, which numbers published before April 2024 were computed with"
     )
@@ -53,6 +55,12 @@ def index(root: Path, options: Options) -> Index:
         if not any(clip.split == split for clip in listed.clips):
             raise DatasetError(f"{root / name}: the list is empty; fetch it again")
     return _shortened(listed, options.first) if options.first else listed
+
+
+def parts(root: Path, row: Mapping[str, Any], options: Options) -> Parts:
+    """The prepared files of a clip, if the options name their folders."""
+    name = stem(row["video"])
+    return options.parts(root, name[: options.id_length] if options.id_length else name)
 
 
 def _shortened(listed: Index, first: Mapping[Any, int]) -> Index:

@@ -30,7 +30,7 @@ LABELS = {
     "masks": "(B, T, H, W) uint8: 1 sounding object, 0 none, 255 not annotated",
     "question": "(B, 14) int64: word numbers; 0 is padding",
     "answer": "(B,) int64: class of the answer",
-    "kind": "(B,) int64: place of the question's type in `tasks.avqa.KINDS`",
+    "kind": "(B,) int64: place of the question's type in `questions.KINDS`",
     "negatives": "(B, T, H, W, 3) uint8: frames of other clips",
 }
 

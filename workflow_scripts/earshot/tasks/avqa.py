@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from earshot.knobs import Knobs, Section
 from earshot.prompters import Encoded
+from earshot.questions import KINDS
 from earshot.tasks import Batch, Losses, Shape
 from earshot.tasks._knobs import Optim, Train
 from earshot.tasks._published import of_head
@@ -25,12 +26,6 @@ from earshot.tasks._published import of_head
 SEGMENTS = 10
 FRAME_PX = 192
 TRUTH = ("question", "answer", "kind", "negatives")
-KINDS = (
-    "Audio-Counting", "Audio-Comparative",
-    "Visual-Counting", "Visual-Location",
-    "Audio-Visual-Existential", "Audio-Visual-Counting", "Audio-Visual-Location", "Audio-Visual-Comparative",
-    "Audio-Visual-Temporal",
-)  # fmt: skip
 METRICS = (
     "accuracy_Audio-Counting", "accuracy_Audio-Comparative", "accuracy_AQ",
     "accuracy_Visual-Counting", "accuracy_Visual-Location", "accuracy_VQ",
