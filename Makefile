@@ -55,6 +55,8 @@ lock: $(BOOT)/bin/uv ## resolve requirements.in anew
 	    --no-annotate requirements.in -o requirements.lock
 	$(BOOT)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-annotate --no-deps tests/requirements-llm.in -o tests/requirements-llm.lock
+	$(BOOT)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-annotate --constraint requirements.lock requirements-fetch.in -o requirements-fetch.lock
 
 clean: ## remove the environment; results and data stay
 	rm -rf $(BOOT) $(VENV)

@@ -25,6 +25,7 @@ include: "rules/prompting.smk"
 
 localrules:
     all,
+    download_dataset,
     fetch_checkpoint,
     ask_mapper,
     log_to_mlflow,
@@ -51,4 +52,14 @@ for experiment in [
         input:
             f"<results>/reports/{experiment}.html",
             f"<results>/mlflow/{experiment}.json",
+        localrule: True
+
+
+for dataset in CONFIG.datasets:  # what is there of each, with a report
+
+    rule:
+        name:
+            f"data_{dataset}"
+        input:
+            f"<results>/reports/data_{dataset}.html",
         localrule: True

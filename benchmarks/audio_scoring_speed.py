@@ -148,7 +148,7 @@ def plain_wave(path: Path) -> np.ndarray:
 
 
 def of_files(folder: Path, threads: int, n: int, seconds: float, spec: Any) -> Work:
-    from earshot import audio, hearing, loading, media
+    from earshot import hearing, loading, media
 
     files, waves = ([folder / f"{seconds:g}s_{i}{suffix}.wav" for i in range(n)] for suffix in ("_48k", ""))
     for i, path in enumerate(files):
@@ -156,7 +156,7 @@ def of_files(folder: Path, threads: int, n: int, seconds: float, spec: Any) -> W
     start = now()
     for source, path in zip(files, waves, strict=True):
         wave = media.read_wave(source, RATE)
-        audio.level_dbfs(wave)
+        media.level_dbfs(wave)
         media.write_wave(path, wave, RATE)
     extracting = (now() - start) / n
 

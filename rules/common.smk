@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from earshot import config as earshot_config  # noqa: E402
+from earshot.corruptions import UCF101C  # noqa: E402
 from earshot.layout import Layout  # noqa: E402
 from earshot.parsing_layout import ParsingLayout  # noqa: E402
 from earshot.prompting_layout import PromptingLayout  # noqa: E402

@@ -1,9 +1,38 @@
 # The "-C" versions of datasets: pictures and sounds, corrupted at one severity.
 
 SHARD = "-{shard}" if CONFIG.corruption.shards > 1 else ""
+PUBLISHED = UCF101C if CONFIG.corruption.published else ()
 
 
-ruleorder: synthesize_corruption > gather_shards
+ruleorder: take_published > synthesize_corruption > gather_shards
+
+
+rule take_published:  # corrupted files that others published, in the place of our own
+    input:
+        AT.published_files,
+        clips="<data>/{dataset}/clips.parquet",
+    output:
+        clips="<data>/{dataset}-c/{corruption}/{severity}/clips.parquet",
+    wildcard_constraints:
+        dataset="|".join(CONFIG.corruption.published) or "(?!)",
+        corruption="|".join(PUBLISHED) or "(?!)",
+        severity="5",
+    log:
+        "<logs>/take_published/{dataset}/{corruption}-{severity}.log",
+    benchmark:
+        "<benchmarks>/take_published/{dataset}/{corruption}-{severity}.tsv"
+    conda:
+        "../envs/media.yaml"
+    threads: CONFIG.runtime.workers
+    resources:
+        mem_mb=4_000,
+        runtime=60,
+    params:
+        splits=AT.splits_to_corrupt,
+        published=AT.published_set,
+        code=AT.published_code,
+    script:
+        "../workflow_scripts/take_published.py"
 
 
 rule synthesize_corruption:  # one corruption at one severity, for all splits that any experiment needs

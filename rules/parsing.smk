@@ -253,7 +253,7 @@ rule score_parses:
         datasets=PARSED.parsing_field("datasets"),
         split=PARSED.parsing_field("split"),
         reference=PARSED.parsing_reference,
-        code=PARSED.code("parse_scoring:score_all"),
+        code=PARSED.code("parse_scoring:score_all", "data_facts"),
     script:
         "../workflow_scripts/score_parses.py"
 

@@ -237,7 +237,7 @@ rule score_prompts:
         split=PROMPTED.prompting_field("split"),
         task=PROMPTED.prompting_task,
         reference=PROMPTED.prompting_reference,
-        code=PROMPTED.task_code("prompt_scoring:score"),
+        code=PROMPTED.task_code("prompt_scoring:score", "data_facts"),
     script:
         "../workflow_scripts/score_prompts.py"
 

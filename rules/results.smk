@@ -33,7 +33,7 @@ rule score_predictions:
         experiment="{experiment}",
         datasets=AT.field("datasets"),
         class_groups=AT.field("class_groups"),
-        code=AT.code("scoring:score", "scoring:vocabularies"),
+        code=AT.code("scoring:score", "scoring:vocabularies", "data_facts"),
     script:
         "../workflow_scripts/score_predictions.py"
 

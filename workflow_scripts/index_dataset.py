@@ -20,4 +20,7 @@ with job_log(snakemake.log[0]):
         events=snakemake.output.events,
         asked=snakemake.output.questions,
         masks=snakemake.output.masks,
+        findings=snakemake.output.findings,
+        journal=snakemake.params.journal,
+        downloaded=snakemake.params.downloaded,
     )

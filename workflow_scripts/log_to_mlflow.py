@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    from earshot import contracts, tables, tracking
+    from earshot import contracts, data_facts, tables, tracking
     from earshot.files import write_json
 
     given, params = snakemake.input, snakemake.params
-    about = tables.about(params)
+    about = data_facts.with_data(tables.about(params), given.metrics)
     metrics = contracts.read(given.metrics, contracts.METRICS)
     by_class = contracts.read(given.by_class, contracts.CLASS_METRICS)
     made = tables.build(metrics, about, by_class)

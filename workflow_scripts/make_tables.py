@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    from earshot import contracts, tables
+    from earshot import contracts, data_facts, tables
     from earshot.files import write_text
 
-    about = tables.about(snakemake.params)
+    about = data_facts.with_data(tables.about(snakemake.params), snakemake.input.metrics)
     metrics = contracts.read(snakemake.input.metrics, contracts.METRICS)
     by_class = contracts.read(snakemake.input.by_class, contracts.CLASS_METRICS)
     made = tables.build(metrics, about, by_class)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    from earshot import contracts, plugins, prompt_scoring, prompting_data
+    from earshot import contracts, data_facts, plugins, prompt_scoring, prompting_data
 
     given, params = snakemake.input, snakemake.params
     task = plugins.load("tasks", params.task["plugin"])
@@ -23,4 +23,6 @@ with job_log(snakemake.log[0]):
         scores = prompt_scoring.score(prompted[dataset], items, params.split, judge, params.reference)
         rows += scores.metrics
         print(*scores.remarks, sep="\n")
-    contracts.write(rows, contracts.PROMPT_METRICS, snakemake.output.metrics, {"experiment": params.experiment})
+    data = data_facts.of_tables(params.datasets, given.classes)
+    facts = {"experiment": params.experiment, "data": data}
+    contracts.write(data_facts.marked(rows, data), contracts.PROMPT_METRICS, snakemake.output.metrics, facts)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from earshot import contracts, media, parse_scoring
+from earshot import contracts, data_facts, media, parse_scoring
 from earshot.files import write_json
 
 CLASSES = ("Speech", "Car", "Dog", "Frying_(food)", "Fire_alarm", "Cello", "Telephone_bell_ringing", "Baby_laughter")
@@ -152,7 +152,7 @@ def write_experiment(
     data = (made[name][0] for name in ("clips", "events", "classes"))
     scores = parse_scoring.score(made["parses"], *data, "test", REFERENCE)
     for name, rows, schema in (
-        ("metrics", scores.metrics, contracts.PARSING_METRICS),
+        ("metrics", data_facts.marked(scores.metrics, {}), contracts.PARSING_METRICS),
         ("by_class", scores.classes, contracts.PARSING_CLASS_METRICS),
     ):
         made[name] = str(folder / f"{name}.parquet")
@@ -179,9 +179,22 @@ def write_data(folder: Path, truth: np.ndarray, dataset: str) -> dict[str, Any]:
 def clip_row(clip: int, **changes: Any) -> dict[str, Any]:
     """A row of CLIPS."""
     name = changes.get("clip_id", clip_id(clip))
-    size = {"start": 0.0, "end": 10.0, "frames": 80, "fps": 8.0, "width": 64, "height": 48, "audio_rate": 16_000}
+    size = {
+        "start": 0.0,
+        "end": 10.0,
+        "frames": 80,
+        "fps": 8.0,
+        "width": 64,
+        "height": 48,
+        "audio_rate": 16_000,
+        "duration": 10.0,
+    }
     row = {"clip_id": name, "video": f"videos/{name}.mp4", "split": "test", "label": -1, **size}
-    return row | {"sha256": "0" * 64, "available": True, "problem": "", "source": "made by fake_parses"} | changes
+    return (
+        row
+        | {"sha256": "0" * 64, "available": True, "problem": "", "source": "made by fake_parses", "group": "", "level": -20.0}
+        | changes
+    )
 
 
 def event_rows(truth: np.ndarray) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import fake_parses
 import numpy as np
 import pandas as pd
 
-from earshot import contracts, prompt_scoring, prompt_views
+from earshot import contracts, data_facts, prompt_scoring, prompt_views
 from earshot.files import write_json
 
 CLASSES = ("Bark", "Bell", "Flute")
@@ -223,7 +223,7 @@ def write_experiment(
     made |= write_data(folder, clips, dataset)
     scores = prompt_scoring.score(made["prompted"], items_of(clips), "test", judge_of(truth), REFERENCE)
     made["metrics"] = str(folder / "metrics.parquet")
-    contracts.write(scores.metrics, contracts.PROMPT_METRICS, made["metrics"], {})
+    contracts.write(data_facts.marked(scores.metrics, {}), contracts.PROMPT_METRICS, made["metrics"], {})
     return made
 
 

@@ -198,15 +198,18 @@ def clip_row(clip: int, corruption: str = "", **changes: Any) -> dict[str, Any]:
         "label": clip % len(CLASSES),
         "start": 0.0,
         "end": 1.0,
+        "duration": 1.0,
         "frames": 12,
         "fps": 12.0,
         "width": 64,
         "height": 48,
         "audio_rate": 0 if clip % 6 == 5 else 16_000,
+        "level": float("nan") if clip % 6 == 5 else -20.0,
         "sha256": "0" * 64,
         "available": True,
         "problem": "",
         "source": "made by fake_results",
+        "group": "",
     }
     if corruption:
         row |= {"corruption": corruption, "severity": 5, "seed": 0, "psnr": 18.0}

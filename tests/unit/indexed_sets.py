@@ -13,15 +13,16 @@ _TABLES = ("clips", "classes", "events")
 class Indexed:
     """A dataset that was indexed: its tables as rows, and its segments."""
 
-    def __init__(self, plugin, root, folder, **options):
+    def __init__(self, plugin, root, folder, downloaded="", **options):
         self.folder, self.root = Path(folder), str(root)
-        paths = {name: str(self.folder / f"{name}.parquet") for name in (*_TABLES, "asked", "masks")}
-        indexing.index_dataset("test", plugin, self.root, options, workers=1, **paths)
+        paths = {name: str(self.folder / f"{name}.parquet") for name in (*_TABLES, "asked", "masks", "findings")}
+        indexing.index_dataset("test", plugin, self.root, options, workers=1, downloaded=downloaded, **paths)
         self.paths = paths
         self.clips = {row["clip_id"]: row for row in contracts.read(paths["clips"], contracts.CLIPS)}
         self.classes = [row["name"] for row in contracts.read(paths["classes"], contracts.CLASSES)]
         self.events = contracts.read(paths["events"], contracts.EVENTS)
         self.questions = contracts.read(paths["asked"], contracts.QUESTIONS)
+        self.findings = contracts.read(paths["findings"], contracts.FINDINGS)
         self.masks = contracts.read(paths["masks"], contracts.MASKS)
         self.remarks = contracts.facts_of(paths["clips"])["remarks"]
         self.source = segments.Dataset(plugin, options, self.root, paths["clips"])

@@ -35,8 +35,10 @@ class Set:
         return str(self.folder / f"{name}.{suffix}")
 
     def _tables(self):
-        blank = dict.fromkeys(("start", "end", "fps"), 0.0) | dict.fromkeys(("frames", "width", "height", "audio_rate"), 0)
-        rest = {"sha256": "", "source": "made", "available": True, "problem": ""}
+        blank = dict.fromkeys(("start", "end", "duration", "fps", "level"), 0.0) | dict.fromkeys(
+            ("frames", "width", "height", "audio_rate"), 0
+        )
+        rest = {"sha256": "", "source": "made", "group": "", "available": True, "problem": ""}
         rows = [{**blank, **rest, "clip_id": c, "video": f"{c}.mp4", "split": s, "label": k} for c, s, k in self.clips]
         contracts.write(rows, contracts.CLIPS, self.path("clips"), {})
         named = [{"class_id": n, "name": name, "prompt": name} for n, name in enumerate(CLASSES)]

@@ -62,7 +62,7 @@ def videos(tmp_path_factory):
 
 def clips_table(folder, names, gone=()):
     row = dict.fromkeys((f.name for f in contracts.CLIPS), 0)
-    text = {"sha256": "", "source": "", "split": "test"}
+    text = {"sha256": "", "source": "", "group": "", "split": "test"}
     rows = [
         {
             **row,

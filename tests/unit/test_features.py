@@ -22,7 +22,7 @@ def stored(folder, made, ids=IDS, shape=(10, 4), **more):
 
 def clips_table(path, clip_ids):
     row = dict.fromkeys((f.name for f in contracts.CLIPS), 0)
-    text = {"video": "", "sha256": "", "problem": "", "source": "", "split": "test"}
+    text = {"video": "", "sha256": "", "problem": "", "source": "", "group": "", "split": "test"}
     rows = [{**row, **text, "available": False, "clip_id": clip_id} for clip_id in clip_ids]
     contracts.write(rows, contracts.CLIPS, path, {})
     return path

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import fake_results as fake
 import pytest
 
-from earshot import contracts, figures, report, scoring, tables
+from earshot import contracts, data_facts, figures, report, scoring, tables
 
 HOSTILE = "<script>alert('x')</script>"
 GIVEN = SimpleNamespace(title=f"Demo {HOSTILE}", protocol=fake.PROTOCOL, split="test", seeds=[0, 1], methods=fake.METHODS)
@@ -29,7 +29,7 @@ def world(tmp_path_factory, about):
     fake.write_videos(root, clips, clips=range(8))
     sides = fake.write_sides(root, 24)
     scores = scoring.score(predictions, scoring.vocabularies(["toy"], sides["classes"]), {"pets": ["Dog"]})
-    metrics = scores.metrics
+    metrics = data_facts.marked(scores.metrics, {})
     contracts.write(metrics, contracts.METRICS, root / "metrics.parquet", {})
     contracts.write(scores.classes, contracts.CLASS_METRICS, root / "classes.parquet", {})
     shared = {"predictions": predictions, "clips": [str(clips[0])], "corrupted": [str(path) for path in clips[1:]]}
@@ -294,7 +294,7 @@ def test_methods_that_do_not_apply_break_no_figure_and_no_page(about, tmp_path, 
     path = str(fake.write_predictions(tmp_path, rows, corruption, 5, protocol=protocol, not_applicable=why))
     wider = replace(about, protocol=protocol, methods={"norm": about.methods["tent"], **about.methods})
     scores = scoring.score([path])
-    contracts.write(scores.metrics, contracts.METRICS, tmp_path / "metrics.parquet", {})
+    contracts.write(data_facts.marked(scores.metrics, {}), contracts.METRICS, tmp_path / "metrics.parquet", {})
     figures.draw(figures.Sources([path]), scores.metrics, wider, tmp_path / "figures")
     data = report.collect(report.Paths(str(tmp_path / "metrics.parquet"), str(tmp_path / "figures")), wider, "demo")
     page = report.render(data)

@@ -117,7 +117,7 @@ def test_sound_at_another_rate_is_refused(recordings, tiny, tmp_path):
 
 def clips_table(path, clips):
     row = dict.fromkeys((f.name for f in contracts.CLIPS), 0)
-    text = {"video": "", "sha256": "", "problem": "", "source": "", "available": True, "split": "test"}
+    text = {"video": "", "sha256": "", "problem": "", "source": "", "group": "", "available": True, "split": "test"}
     contracts.write([{**row, **text, "clip_id": clip} for clip in clips], contracts.CLIPS, path, {})
     return str(path)
 

@@ -33,7 +33,8 @@ def test_every_listed_file_is_a_row_with_its_reason(zoo, tmp_path):
 
 def test_workers_do_not_change_the_bytes(zoo, tmp_path):
     listed = folder.index(zoo, folder.Options(labels="labels.csv"))
-    assert indexing.probe_all(listed, zoo, "folder", 1) == indexing.probe_all(listed, zoo, "folder", 2)
+    one, two = (indexing.probe_all(listed, zoo, "folder", workers) for workers in (1, 2))
+    assert repr(one) == repr(two)  # NaN, the level of clips without sound, does not equal itself
 
 
 def test_a_label_that_is_no_class_is_an_error_that_names_it(zoo, tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from earshot import contracts
 from earshot.contracts import ContractError
+from earshot.data_facts import marked
 from earshot.metrics import parsing_f_score
 from earshot.metrics.significance import mean_interval, sign_flip
 from earshot.parse_scoring import Scores, of_datasets, score, score_all
@@ -24,8 +25,8 @@ SEEDS = (1, 4)
 
 
 def clip_row(clip, split):
-    text = dict.fromkeys(("sha256", "problem", "source"), "")
-    numbers = dict.fromkeys(("start", "end", "frames", "fps", "width", "height", "audio_rate"), 0)
+    text = dict.fromkeys(("sha256", "problem", "source", "group"), "")
+    numbers = dict.fromkeys(("start", "end", "frames", "fps", "width", "height", "audio_rate", "duration", "level"), 0)
     return {"clip_id": clip, "video": f"{clip}.mp4", "split": split, "label": -1, "available": False, **text, **numbers}
 
 
@@ -113,7 +114,7 @@ def videos_of(truth, parser, seed, clips=slice(None)):
 
 
 def test_rows_keep_their_contracts_and_are_whole(scores):
-    contracts.to_table(scores.metrics, contracts.PARSING_METRICS)
+    contracts.to_table(marked(scores.metrics, {}), contracts.PARSING_METRICS)
     contracts.to_table(scores.classes, contracts.PARSING_CLASS_METRICS)
     assert len(scores.metrics) == len(NOISE) * 10 * (len(SEEDS) + 1) + (len(NOISE) - 1) * 20
     assert len({(r["parser"], r["seed"], r["metric"]) for r in scores.metrics}) == len(scores.metrics)
@@ -218,7 +219,7 @@ def test_where_nothing_is_scored_a_row_says_so(make, tables, others):
     assert math.isnan(gain["value"]) == math.isnan(p["value"]) == (not others)
     assert gain["note"] == p["note"] == ("" if others else NOTHING_SCORED)
     assert not math.isnan(row(scores, "better", "f_score_seg_A")["value"])
-    contracts.to_table(scores.metrics, contracts.PARSING_METRICS)
+    contracts.to_table(marked(scores.metrics, {}), contracts.PARSING_METRICS)
 
 
 def test_nothing_scored_at_all_is_a_table_of_notes(make, tables):

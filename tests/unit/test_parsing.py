@@ -64,8 +64,18 @@ class Set:
         return str(self.folder / f"{name}.{suffix}")
 
     def _clip(self, clip, split):
-        blank = dict.fromkeys(("start", "end", "fps"), 0.0) | dict.fromkeys(("frames", "width", "height", "audio_rate"), 0)
-        told = {"clip_id": clip, "video": f"{clip}.mp4", "split": split, "label": -1, "sha256": "", "source": "made"}
+        blank = dict.fromkeys(("start", "end", "duration", "fps", "level"), 0.0) | dict.fromkeys(
+            ("frames", "width", "height", "audio_rate"), 0
+        )
+        told = {
+            "clip_id": clip,
+            "video": f"{clip}.mp4",
+            "split": split,
+            "label": -1,
+            "sha256": "",
+            "source": "made",
+            "group": "",
+        }
         return {**blank, **told, "available": False, "problem": "the video is gone"}
 
     def _features(self, events, missing):

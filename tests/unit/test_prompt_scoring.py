@@ -10,6 +10,7 @@ import pytest
 
 from earshot import contracts
 from earshot.contracts import ContractError
+from earshot.data_facts import marked
 from earshot.metrics.significance import mean_interval, sign_flip
 from earshot.prompt_scoring import Judge, items_of, of_datasets, score
 from earshot.seed_scores import NOT_ASKED, NOTHING_SCORED
@@ -47,7 +48,7 @@ def right(name, seed):
 
 def test_rows_are_means_over_items_then_over_seeds(make):
     scores = scored([make("none", 0), make("none", 3), make("dgsct", 0), make("dgsct", 3)], "none")
-    contracts.to_table(scores.metrics, contracts.PROMPT_METRICS)
+    contracts.to_table(marked(scores.metrics, {}), contracts.PROMPT_METRICS)
     for seed in (0, 3):
         assert row(scores, "dgsct", seed=seed)["value"] == pytest.approx(100 * right("dgsct", seed).mean())
     both = np.concatenate([100 * right("dgsct", seed) for seed in (0, 3)])
@@ -87,7 +88,7 @@ def test_where_nothing_is_scored_a_row_says_so(make):
     assert math.isnan(found["value"]) and found["note"] == f"{NOTHING_SCORED} with seed 0"
     assert (found["n"], found["n_missing"]) == (0, N) and row(scores, "none", seed=0)["note"] == NOTHING_SCORED
     assert row(scores, "dgsct", f"{METRIC}_gain_over_none")["note"] == NOTHING_SCORED
-    contracts.to_table(scores.metrics, contracts.PROMPT_METRICS)
+    contracts.to_table(marked(scores.metrics, {}), contracts.PROMPT_METRICS)
 
 
 # --- questions: several items a clip, and metrics that are meant for a part of them

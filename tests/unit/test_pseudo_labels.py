@@ -256,7 +256,7 @@ def test_class_vectors_are_those_of_extractors_that_know_classes(tmp_path):
 
 def clips_table(folder, ids):
     row = dict.fromkeys((f.name for f in contracts.CLIPS), 0)
-    text = {"video": "", "sha256": "", "problem": "", "source": "", "split": "test", "available": False}
+    text = {"video": "", "sha256": "", "problem": "", "source": "", "group": "", "split": "test", "available": False}
     contracts.write([{**row, **text, "clip_id": clip_id} for clip_id in ids], contracts.CLIPS, folder / "clips.parquet", {})
     return str(folder / "clips.parquet")
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earshot import contracts, scoring
+from earshot.data_facts import marked
 from earshot.metrics.accuracy import hits, top_k
 from earshot.metrics.calibration import calibration_error
 from earshot.metrics.significance import Bootstrap, mean_interval, paired_interval, sign_flip
@@ -114,7 +115,7 @@ def metrics(experiment):
 
 
 def test_scores_keep_the_contract_and_the_right_shape(metrics):
-    contracts.to_table(metrics, contracts.METRICS)
+    contracts.to_table(marked(metrics, {}), contracts.METRICS)
     conditions, methods, seeds = len(fake.DROP) + 1, len(fake.METHODS), 3
     plain = conditions * methods * (seeds * 5 + 1)
     gains_and_tests = conditions * (methods - 1) * 4

@@ -54,8 +54,26 @@ def test_frames_are_those_that_the_rule_picks(counted, tmp_path, rule):
 def test_a_cut_clip_has_frames_and_sound_of_its_own(tmp_path):
     media.write_video(tmp_path / "x.mp4", numbered_frames(30), 10, np.concatenate([tone(1, level=0.1), tone(2, level=0.5)]))
     facts = media.probe(tmp_path / "x.mp4")
-    base = {"clip_id": "x", "video": "x.mp4", "split": "test", "label": -1, "source": "", "problem": "", "available": True}
-    about = {"frames": 30, "fps": 10.0, "width": 16, "height": 16, "audio_rate": facts.audio_rate, "sha256": ""}
+    base = {
+        "clip_id": "x",
+        "video": "x.mp4",
+        "split": "test",
+        "label": -1,
+        "source": "",
+        "problem": "",
+        "available": True,
+        "group": "",
+    }
+    about = {
+        "frames": 30,
+        "fps": 10.0,
+        "width": 16,
+        "height": 16,
+        "audio_rate": facts.audio_rate,
+        "sha256": "",
+        "level": facts.level,
+        "duration": 3.0,
+    }
     spans = {"x": (0.0, 1.0), "y": (1.0, 3.0), "z": (5.0, 6.0)}
     rows = [{**base, **about, "clip_id": name, "start": start, "end": end} for name, (start, end) in spans.items()]
     contracts.write(rows, contracts.CLIPS, tmp_path / "clips.parquet", {})
@@ -222,9 +240,9 @@ def masked(tmp_path, masks, px=8, count=3):
     rows, listed = [], []
     for clip, of_clip in masks.items():
         rows.append({
-            "clip_id": clip, "video": f"{clip}.mp4", "split": "test", "label": -1, "source": "", "problem": "",
+            "clip_id": clip, "video": f"{clip}.mp4", "split": "test", "label": -1, "source": "", "problem": "", "group": "",
             "available": True, "start": 0.0, "end": 3.0, "frames": 3, "fps": 1.0, "width": 12, "height": 8,
-            "audio_rate": 0, "sha256": "",
+            "audio_rate": 0, "sha256": "", "level": 0.0, "duration": 0.0,
         })  # fmt: skip
         for second, image in of_clip.items():
             name = f"{clip}_{second}.png"

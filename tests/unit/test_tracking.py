@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import fake_results as fake
 import pytest
 
-from earshot import scoring, tables, tracking
+from earshot import data_facts, scoring, tables, tracking
 
 GIVEN = SimpleNamespace(title="Demo", protocol=fake.PROTOCOL, split="test", seeds=[0, 1], methods=fake.METHODS)
 
@@ -15,7 +15,8 @@ def logged(tmp_path_factory):
     """A database that holds one experiment: its address, its source, and what the first logging said."""
     root = tmp_path_factory.mktemp("tracking")
     paths = fake.write_experiment(root, corruptions=("clean", "gauss"), methods=("source", "vitta"), clips=12)
-    metrics = scoring.score(paths).metrics
+    data = {"toy": {"split_sha256": "5" * 64}}
+    metrics = data_facts.marked(scoring.score(paths).metrics, data)
     about = tables.about(GIVEN)
     picture = root / "figure.png"
     picture.write_bytes(b"not really a picture")
@@ -47,6 +48,7 @@ def test_a_run_holds_values_intervals_seeds_and_settings(logged, client):
         if (r["method"], r["corruption"], r["seed"], r["metric"]) == ("vitta", "gauss", -1, "top1")
     )
     assert run.data.metrics["top1"] == pytest.approx(row["value"])
+    assert run.data.params["split_id"] == "5" * 12
     assert run.data.metrics["top1_low"] == pytest.approx(row["low"])
     assert run.data.metrics["clips_missing"] == 1
     history = client.get_metric_history(run.info.run_id, "top1_by_seed")

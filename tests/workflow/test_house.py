@@ -126,13 +126,15 @@ def test_the_top_level_is_as_agreed():
     fixed = {"Snakefile", "rules", "workflow_scripts", "envs", "config.yaml", "results", "tests", "README.md"}
     customary = {
         ".ci", ".gitignore", "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile", "benchmarks", "docs", "profiles",
-        "pyproject.toml", "requirements.in", "requirements.lock",
+        "pyproject.toml", "requirements.in", "requirements.lock", "requirements-fetch.in", "requirements-fetch.lock",
     }  # fmt: skip
     assert fixed <= names
     assert names <= fixed | customary
 
 
-@pytest.mark.parametrize(("file", "hashes"), [("requirements.lock", 500), ("tests/requirements-llm.lock", 8)])
+@pytest.mark.parametrize(
+    ("file", "hashes"), [("requirements.lock", 500), ("requirements-fetch.lock", 100), ("tests/requirements-llm.lock", 8)]
+)
 def test_published_names_of_the_lock_have_hashes_and_no_address(file, hashes):
     text = (ROOT / file).read_text()
     assert "http" + "://" not in text and "https" + "://" not in text

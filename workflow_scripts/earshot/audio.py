@@ -33,7 +33,7 @@ def _extract_one(row: dict[str, Any], root: Path, rate: int, folder: Path) -> di
             wave = media.read_wave(root / row["video"], rate)
         except MediaError as error:
             problem = f"sound {error}"
-    level = level_dbfs(wave)
+    level = media.level_dbfs(wave)
     if not problem and not math.isfinite(level):
         problem = "digital silence" if np.isfinite(wave).all() else "sound with non-finite samples"
     elif not problem and level < SILENCE:
@@ -45,9 +45,3 @@ def _extract_one(row: dict[str, Any], root: Path, rate: int, folder: Path) -> di
         "clip_id": row["clip_id"], "wave": name, "rate": rate, "samples": len(wave), "level": level,
         "heard": bool(name), "problem": problem,
     }  # fmt: skip
-
-
-def level_dbfs(wave: media.Wave) -> float:
-    """Root mean square of a wave (N,) in dB relative to full scale; -inf for digital silence or non-finite samples."""
-    power = float(np.mean(np.square(wave, dtype=np.float64))) if len(wave) else 0.0
-    return 10 * math.log10(power) if power > 0 and math.isfinite(power) else -math.inf

@@ -62,6 +62,7 @@ def _label_space(name: str) -> str:
     return name
 
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256 in hex
 LabelSpaceName = Annotated[str, AfterValidator(_label_space)]
 Pictures = Annotated[list[Annotated[Key, plugin_of("corruptions")]], BeforeValidator(_pictures)]
 
@@ -73,6 +74,17 @@ class DatasetConfig(Section):
     root: str = Field("", description="folder of the media; empty: <data>/<name>/media, made or fetched by the workflow")
     made_by: Key | None = Field(None, description="the dataset whose preparation fills `root`, if any")
     options: dict[str, Any] = Field(default_factory=dict, description="the plug-in's own options")
+    accept_terms: bool = Field(False, description="its terms were read and are kept to: restricted files are fetched")
+    mirrors: dict[str, list[str]] = Field(
+        default_factory=dict, description="name of a file -> addresses that are tried before the plug-in's own"
+    )
+    checksums: dict[str, Digest] = Field(default_factory=dict, description="name of a file -> its SHA-256")
+    unverified_tls: bool = Field(False, description="do not check certificates, of files whose checksum is known")
+
+    @property
+    def fetched(self) -> bool:
+        """Whether the workflow fills the root with files that it fetches, or finds dropped."""
+        return not self.root and not self.made_by and "sources" in plugins.definitions("datasets", self.plugin)
 
 
 class SoundBank(Section):
@@ -255,6 +267,10 @@ class Corruption(Section):
         "", description="folder of traffic.wav, crowd.wav, rain.wav, thunder.wav, wind.wav; empty: synthetic"
     )
     allow_hdr: bool = Field(False, description="convert high dynamic range to 8 bits without tone mapping")
+    published: dict[Key, Key] = Field(
+        default_factory=dict,
+        description="dataset -> the dataset of its published corrupted files, which are taken where there are any",
+    )
 
     @model_validator(mode="after")
     def _online_is_in_memory(self) -> Self:
@@ -477,6 +493,19 @@ class Runtime(Section):
     offline: bool = Field(False, description="download nothing: use what is there, or say what to put where")
 
 
+class Downloads(Section):
+    """How datasets are fetched. Nothing here decides a result."""
+
+    parallel: Annotated[int, Field(ge=1)] = Field(4, description="files at a time")
+    per_host: Annotated[int, Field(ge=1)] = Field(2, description="files at a time from one host")
+    rate_mb_s: Annotated[float, Field(ge=0)] = Field(0.0, description="MB/s of all together; 0: no limit")
+    attempts: Annotated[int, Field(ge=1)] = Field(6, description="failures in a row, without getting on, that end a try")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(30.0, description="s that a server may be silent")
+    keep_archives: bool = Field(False, description="keep what was fetched and unpacked; files dropped by hand are always kept")
+    video_height: Annotated[int, Field(ge=144)] = Field(360, description="px at most, where a host offers several sizes")
+    pause_s: Annotated[float, Field(ge=0)] = Field(1.0, description="s between two requests for single videos")
+
+
 class Tracking(Section):
     """MLflow: where runs are logged."""
 
@@ -529,6 +558,7 @@ class Config(Section):
     protocol: Protocol = Protocol()
     compute: Compute = Compute()
     runtime: Runtime = Runtime()
+    downloads: Downloads = Downloads()
     mlflow: Tracking = Tracking()
     experiments: dict[Key, Experiment]
     parsing: dict[Key, ParsingExperiment] = Field(
@@ -580,6 +610,11 @@ class Config(Section):
             for name, entry in getattr(self, section).items():
                 if entry.made_by:
                     known("dataset", entry.made_by, self.datasets, f"{section}.{name}.made_by")
+        for clean, corrupted in self.corruption.published.items():
+            known("dataset", clean, self.datasets, "corruption.published")
+            known("dataset", corrupted, self.datasets, f"corruption.published.{clean}")
+            if "published" not in plugins.definitions("datasets", self.datasets[corrupted].plugin):
+                raise ValueError(f"corruption.published.{clean}: '{corrupted}' is no dataset of published corrupted files")
         return self
 
     @model_validator(mode="after")
@@ -794,6 +829,11 @@ def load(values: Mapping[str, Any]) -> Config:
 def runtime_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """The `runtime:` section of a raw config, with defaults: for jobs, which are not done again when speed alone changes."""
     return Runtime.model_validate(values.get("runtime", {})).model_dump()
+
+
+def downloads_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The `downloads:` section of a raw config, with defaults: for jobs, which are not done again when manners change."""
+    return Downloads.model_validate(values.get("downloads", {})).model_dump()
 
 
 def _shown(problem: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from earshot.files import atomic_path
 
-VERSION = "4"  # raised when the meaning of a column changes
+VERSION = "5"  # raised when the meaning of a column changes
 DIVERGED = "diverged"  # the stop reason of a clip on which a method lost its footing
 MADE_UP, UNTRAINED = " (made up)", " (random weights)"  # end what results say of features that show nothing
 NO_RESULTS = (MADE_UP, UNTRAINED)
@@ -42,15 +42,28 @@ CLIPS = pa.schema(
         _field("label", _I2, note="class_id; -1: multi-label, see events.parquet"),
         _field("start", _F4, "s"),
         _field("end", _F4, "s"),
+        _field("duration", _F4, "s", "of the whole file; 0 if unavailable"),
         _field("frames", _I4, note="video packets in the file; 0 if unavailable"),
         _field("fps", _F4, "1/s"),
         _field("width", _I2, "px", "after display rotation"),
         _field("height", _I2, "px", "after display rotation"),
         _field("audio_rate", _I4, "Hz", "0: no audio stream"),
+        _field("level", _F4, "dBFS", "root mean square of the track; -inf: digital silence; NaN: no track that decodes"),
         _field("sha256", _STR, note="of the file; empty if it cannot be read"),
         _field("available", _BOOL, note="false: counted as missing by every table"),
         _field("problem", _STR, note="why the clip is unavailable, or a remark; empty: none"),
         _field("source", _STR, note="where the clip came from"),
+        _field("group", _STR, note="the recording that it was cut out of; empty: not known"),
+    ]
+)
+FINDINGS = pa.schema(
+    [
+        _field("kind", _STR, note="leak, duplicate, unavailable, undecodable sound, no track, silent, unexpected track"),
+        _field("clip_id", _STR),
+        _field("split", _STR),
+        _field("other", _STR, note="the other clip of a leak or of a duplicate; else empty"),
+        _field("other_split", _STR),
+        _field("note", _STR),
     ]
 )
 CLASSES = pa.schema([_field("class_id", _I2), _field("name", _STR), _field("prompt", _STR)])
@@ -201,6 +214,7 @@ PARSING_METRICS = pa.schema(
         _field("low", _F8, note="95 % bootstrap interval over clips"),
         _field("high", _F8),
         _field("note", _STR, note="why there is no value; empty: there is one"),
+        _field("split_id", _STR, note="start of the hash of the dataset's splits and classes, as listed"),
     ]
 )
 PARSING_CLASS_METRICS = pa.schema(
@@ -243,6 +257,7 @@ PROMPT_METRICS = pa.schema(
         _field("low", _F8, note="95 % bootstrap interval over clips, each with all its items"),
         _field("high", _F8),
         _field("note", _STR, note="why there is no value; empty: there is one"),
+        _field("split_id", _STR, note="start of the hash of the dataset's splits and classes, as listed"),
     ]
 )
 PROMPT_COSTS = pa.schema(
@@ -295,6 +310,7 @@ METRICS = pa.schema(
         _field("low", _F8, note="95 % bootstrap interval over clips"),
         _field("high", _F8),
         _field("note", _STR, note="why there is no value; empty: there is one"),
+        _field("split_id", _STR, note="start of the hash of the dataset's splits and classes, as listed"),
     ]
 )
 CLASS_METRICS = pa.schema(

@@ -5,9 +5,9 @@ from pathlib import Path
 from earshot.files import fingerprint
 
 # what the workflow itself writes into `<data>/<dataset>`, which may be the folder of the user's files as well
-_TABLES = ("clips", "classes", "events", "questions", "masks")
-_OWN_FILES = frozenset({*(f"{name}.parquet" for name in _TABLES), "prepared.json"})
-_OWN_FOLDERS = frozenset({"audio", "class_vectors", "features", "pseudo_labels", "segments"})
+_TABLES = ("clips", "classes", "events", "questions", "masks", "findings")
+_OWN_FILES = frozenset({*(f"{name}.parquet" for name in _TABLES), "prepared.json", "downloaded.json", "probed.jsonl"})
+_OWN_FOLDERS = frozenset({"audio", "class_vectors", "downloads", "features", "pseudo_labels", "segments"})
 
 
 def listing(root: str, key: str, shared: bool = False) -> str:

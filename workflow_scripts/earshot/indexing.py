@@ -1,18 +1,18 @@
 """From a dataset plug-in's list to `clips.parquet`: every listed file is probed, and what is wrong with it becomes a row."""
 
+import json
 import re
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
-from earshot import contracts, plugins, prepared, questions
+from earshot import contracts, plugins, prepared, probing, questions
 from earshot.config import overrides
 from earshot.datasets import ClipRow, DatasetError, EventRow, Index, MaskRow, Parts, QuestionRow
-from earshot.errors import MediaError
-from earshot.files import fingerprint, sha256_of_file
-from earshot.workers import over_items
+from earshot.findings import find, split_hash, summary
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 _LONGEST = 2_000  # characters of a remark in the facts of a table
 
 
@@ -27,19 +27,29 @@ def index_dataset(
     events: str,
     asked: str | None = None,
     masks: str | None = None,
+    findings: str | None = None,
+    journal: str = "",
+    downloaded: str = "",
 ) -> None:
-    """Write the clips, classes and events of a dataset and, where they have a path, its questions (`asked`) and masks.
+    """Write the clips, classes and events of a dataset and, where they have a path, its questions (`asked`), masks, findings.
 
-    Raises DatasetError if its list cannot be used.
+    `journal` is a file that keeps what probing found, so that a killed job goes on; `downloaded` the ledger that says why files
+    could not be fetched. Raises DatasetError if the dataset's list cannot be used.
     """
     module = plugins.load("datasets", plugin)
     chosen = overrides(module.Options, options, f"datasets.{name}.options")
     listed = module.index(Path(root), chosen)
     _refuse_unlisted(listed)
-    rows = probe_all(listed, Path(root), plugin, workers, prepared.parts_of(module, Path(root), chosen))
+    parts_of = prepared.parts_of(module, Path(root), chosen)
+    rows = probe_all(listed, Path(root), plugin, workers, parts_of, journal, _gone(downloaded))
+    wrong = find(rows, listed.classes, listed.audible)
     print(*listed.remarks, sep="\n")
     remarks = [remark if len(remark) <= _LONGEST else f"{remark[:_LONGEST]}… (all: in the log)" for remark in listed.remarks]
-    facts = {"dataset": name, "plugin": plugin, "protocol": module.SPEC.protocol, "remarks": remarks}
+    facts = {
+        "dataset": name, "plugin": plugin, "protocol": module.SPEC.protocol, "remarks": remarks,
+        "expected": dict(listed.expected), "split_sha256": split_hash(listed, [row["clip_id"] for row in rows]),
+        "summary": summary(rows, wrong),
+    }  # fmt: skip
     contracts.write(rows, contracts.CLIPS, clips, facts)
     class_ids = {label: number for number, label in enumerate(listed.classes)}
     named = [{"class_id": i, "name": n, "prompt": readable(n)} for n, i in class_ids.items()]
@@ -51,6 +61,16 @@ def index_dataset(
     if masks:
         shown = [{"clip_id": name_of(row), "second": row.second, "mask": row.mask} for row in listed.masks]
         contracts.write(shown, contracts.MASKS, masks, facts)
+    if findings:
+        contracts.write(wrong, contracts.FINDINGS, findings, facts)
+
+
+def _gone(downloaded: str) -> dict[str, str]:
+    """Path of a file below the root -> why it could not be fetched, from the ledger of a download."""
+    if not downloaded:
+        return {}
+    files = json.loads(Path(downloaded).read_text(encoding="utf-8"))["files"]
+    return {entry["to"]: entry["reason"] for entry in files.values() if entry["status"] == "unavailable"}
 
 
 def _question(row: QuestionRow, class_ids: dict[str, int]) -> dict[str, Any]:
@@ -91,16 +111,19 @@ def name_of(row: ClipRow | EventRow | QuestionRow | MaskRow) -> str:
 
 
 def probe_all(
-    listed: Index, root: Path, source: str, workers: int, parts_of: prepared.PartsOf | None = None
-) -> list[dict[str, Any]]:
+    listed: Index, root: Path, source: str, workers: int, parts_of: prepared.PartsOf | None = None, journal: str = "",
+    gone: Mapping[str, str] = _NONE,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Probe every clip; a file that cannot be used gives a row with `available` false and the reason.
 
-    `parts_of` gives the files of clips that are not, or not all, videos.
+    `parts_of` gives the files of clips that are not, or not all, videos; `gone` says why files could not be fetched.
     """
     _refuse_doubles(listed.clips)
     class_ids = {label: number for number, label in enumerate(listed.classes)}
-    probe_one = partial(_clip_row, root=root, source=source, class_ids=class_ids, parts_of=parts_of)
-    return over_items(probe_one, listed.clips, workers, chunk=32)
+    rows = [_listed_row(clip, source, class_ids) for clip in listed.clips]
+    targets = [(root / row["video"], parts_of(row) if parts_of else Parts()) for row in rows]
+    found = probing.probe_files(targets, workers, journal)
+    return [_completed(row, facts, gone) for row, facts in zip(rows, found, strict=True)]
 
 
 def _refuse_doubles(clips: Sequence[ClipRow]) -> None:
@@ -124,29 +147,15 @@ def _refuse_unlisted(listed: Index) -> None:
             raise DatasetError(f"question {asked.question}: '{asked.answer}' is none of the {len(answers)} answers; correct it")
 
 
-def _clip_row(
-    clip: ClipRow, root: Path, source: str, class_ids: dict[str, int], parts_of: prepared.PartsOf | None
-) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "clip_id": name_of(clip), "video": clip.video, "split": clip.split, "source": source,
+def _listed_row(clip: ClipRow, source: str, class_ids: dict[str, int]) -> dict[str, Any]:
+    return {
+        "clip_id": name_of(clip), "video": clip.video, "split": clip.split, "source": source, "group": clip.group,
         "label": class_ids[clip.label] if clip.label else -1, "start": clip.start, "end": clip.end,
     }  # fmt: skip
-    parts = parts_of(row) if parts_of else Parts()
-    try:
-        facts = prepared.probe(root / clip.video, parts)
-    except MediaError as error:
-        nothing = {"frames": 0, "fps": 0.0, "width": 0, "height": 0, "audio_rate": 0}
-        return {**row, **nothing, "sha256": _digest(root / clip.video, parts), "available": False, "problem": str(error)}
-    return {
-        **row,
-        "end": clip.end or facts.duration,
-        "frames": facts.frames, "fps": facts.fps, "width": facts.width, "height": facts.height,
-        "audio_rate": facts.audio_rate, "sha256": _digest(root / clip.video, parts), "available": True, "problem": facts.remark,
-    }  # fmt: skip
 
 
-def _digest(video: Path, parts: Parts) -> str:
-    """SHA-256 of a clip's file or, if it has several, of theirs; empty if there is none."""
-    found = [path for path in prepared.files(video, parts) if path.is_file()]
-    digests = [sha256_of_file(path) for path in found]
-    return digests[0] if parts == Parts() and digests else fingerprint(digests) if digests else ""
+def _completed(row: dict[str, Any], facts: dict[str, Any], gone: Mapping[str, str]) -> dict[str, Any]:
+    end = row["end"] or facts["duration"]
+    why = gone.get(row["video"], "")
+    problem = f"gone: {why}" if why and not facts["available"] else facts["problem"]
+    return {**row, **facts, "end": end, "problem": problem}

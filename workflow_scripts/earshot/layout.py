@@ -60,13 +60,34 @@ class Layout:
         return self.config.datasets[dataset].root or f"{self.data}/{dataset}/media"
 
     def dataset_files(self, wildcards: Any) -> str | list[str]:
-        """What must exist before a dataset is indexed: its preparation, or the user's label file."""
-        spec = self.dataset(wildcards)
-        maker = spec.made_by or ("" if spec.root else wildcards.dataset)
+        """What must exist before a dataset is indexed: its download or preparation, or the user's label file."""
+        return self._files_of(wildcards.dataset)
+
+    def _files_of(self, dataset: str) -> str | list[str]:
+        spec = self.config.datasets[dataset]
+        maker = spec.made_by or ("" if spec.root else dataset)
         if maker:
-            return f"{self.data}/{maker}/prepared.json"
+            return f"{self.data}/{maker}/{'downloaded' if spec.fetched else 'prepared'}.json"
         labels = spec.options.get("labels")
         return f"{spec.root}/{labels}" if labels else []
+
+    def downloads_folder(self, wildcards: Any) -> str:
+        """Where fetched archives lie, and where the user drops files."""
+        return f"{self.data}/{wildcards.dataset}/downloads"
+
+    def dataset_wishes(self, wildcards: Any) -> dict[str, Any]:
+        """What the config says of fetching a dataset; sorted, as options are."""
+        given = self.dataset(wildcards)
+        return {
+            "accept_terms": given.accept_terms,
+            "checksums": dict(sorted(given.checksums.items())),
+            "mirrors": dict(sorted(given.mirrors.items())),
+            "unverified_tls": given.unverified_tls,
+        }
+
+    def downloaded(self, wildcards: Any) -> str:
+        """The ledger that says why files of a dataset could not be fetched; empty if it is not fetched."""
+        return f"{self.data}/{wildcards.dataset}/downloaded.json" if self.dataset(wildcards).fetched else ""
 
     def made_from(self, wildcards: Any) -> str | list[str]:
         """What a dataset is made of, if it is joined out of another's clips."""
@@ -87,6 +108,23 @@ class Layout:
     def splits_to_corrupt(self, wildcards: Any) -> list[str]:
         """Which splits of a dataset are needed under a corruption."""
         return self.config.splits_to_corrupt(wildcards.dataset, wildcards.corruption, int(wildcards.severity))
+
+    def published_files(self, wildcards: Any) -> str | list[str]:
+        """What must exist before published corrupted files are taken."""
+        return self._files_of(self.config.corruption.published[wildcards.dataset])
+
+    def published_set(self, wildcards: Any) -> dict[str, Any]:
+        """The plug-in, folder and options of the published corrupted files of the wildcard's dataset."""
+        name = self.config.corruption.published[wildcards.dataset]
+        given = self.config.datasets[name]
+        options = dict(sorted(given.options.items()))
+        seen = listing(given.root, f"datasets.{name}") if given.root else ""
+        return {"name": name, "plugin": given.plugin, "root": self.root_of(name), "options": options, "listing": seen}
+
+    def published_code(self, wildcards: Any) -> str:
+        """Digest of what takes published corrupted files."""
+        plugin = self.config.datasets[self.config.corruption.published[wildcards.dataset]].plugin
+        return digests.of("published_corruptions:take", f"datasets.{plugin}")
 
     def corruption_task(self, wildcards: Any) -> dict[str, Any]:
         """How the clips of a corrupted set are made and written, besides the paths."""

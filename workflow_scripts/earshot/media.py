@@ -4,6 +4,7 @@ Frames are RGB uint8 (T, H, W, 3) with display rotation applied; waves are float
 read raises `MediaError`, whose message says what is wrong with it.
 """
 
+import math
 import shutil
 import subprocess
 import threading
@@ -46,7 +47,7 @@ _OF_THREAD = threading.local()
 
 @dataclass(frozen=True)
 class Probe:
-    """Facts read from a file without decoding more than one frame."""
+    """Facts read from a file without decoding more than one frame; `level` of the sound in dBFS, if it was decoded."""
 
     frames: int
     fps: float
@@ -56,6 +57,7 @@ class Probe:
     audio_rate: int
     bit_rate: int
     remark: str
+    level: float = math.nan  # root mean square over all channels; -inf: digital silence; NaN: no sound that can be decoded
 
 
 @cache
@@ -170,8 +172,8 @@ def _reason(error: Exception) -> str:
     return text.splitlines()[0]
 
 
-def probe(path: str | Path) -> Probe:
-    """Read a video's facts from its packets and its first frame.
+def probe(path: str | Path, listen: bool = False) -> Probe:
+    """Read a video's facts from its packets and its first frame and, if `listen`, from its whole first audio track.
 
     The container's frame count is not trusted: packets are counted, and a file whose packets fall short of what its header
     announces is truncated. Raises MediaError if the file is missing, empty, undecodable, truncated or has no video.
@@ -183,12 +185,15 @@ def probe(path: str | Path) -> Probe:
         audio = container.streams.audio[0] if container.streams.audio else None
         announced, rate = stream.frames, stream.average_rate or stream.guessed_rate
         first, packets, times = None, 0, []
-        for packet in container.demux(stream):
-            if packet.size and packet.pts is not None:
+        track = _Level() if listen and audio else None
+        for packet in container.demux([stream, audio] if track and audio else [stream]):
+            if track and packet.stream is audio:
+                track.hear(packet)
+            elif packet.size and packet.pts is not None:
                 packets += 1
                 times.append(packet.pts)
                 if first is None:
-                    first = next(iter(packet.decode()), None)
+                    first = next(iter(stream.decode(packet)), None)
         if first is None:
             first = next(iter(stream.decode(None)), None)
         if first is None or not packets:
@@ -198,8 +203,46 @@ def probe(path: str | Path) -> Probe:
         height, width = upright(first).shape[:2]
         fps = float(rate) if rate else 0.0
         duration = float(container.duration / av.time_base) if container.duration else packets / max(fps, 1e-6)
-        remark = "variable frame rate" if _uneven(times) else ""
-        return Probe(packets, fps, width, height, duration, audio.rate if audio else 0, container.bit_rate or 0, remark)
+        remarks = [*(["variable frame rate"] if _uneven(times) else []), *(track.problems if track else [])]
+        hz, level = audio.rate if audio else 0, track.dbfs if track else math.nan
+        return Probe(packets, fps, width, height, duration, hz, container.bit_rate or 0, "; ".join(remarks), level)
+
+
+class _Level:
+    """The root mean square of a track that comes packet by packet."""
+
+    def __init__(self) -> None:
+        self.power, self.count = 0.0, 0
+        self.problems: list[str] = []
+
+    def hear(self, packet: Any) -> None:
+        """Decode a packet; what cannot be decoded is a problem, and ends the hearing."""
+        if self.problems:
+            return
+        try:
+            for frame in packet.decode():
+                samples = _full_scale(frame)
+                self.power += float(np.vdot(samples, samples))
+                self.count += samples.size
+        except av.error.FFmpegError as error:
+            self.problems.append(f"sound cannot be decoded: {_reason(error)}")
+        if not math.isfinite(self.power):
+            self.problems.append("sound with non-finite samples")
+
+    @property
+    def dbfs(self) -> float:
+        if self.problems or not self.count:
+            return math.nan
+        return 10 * math.log10(self.power / self.count) if self.power else -math.inf
+
+
+def _full_scale(frame: Any) -> NDArray[np.float64]:
+    """Samples of all channels (N,), full scale being 1."""
+    samples = frame.to_ndarray().reshape(-1)
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float64)
+    middle = 128 if samples.dtype == np.uint8 else 0
+    return (samples.astype(np.float64) - middle) / 2.0 ** (8 * samples.dtype.itemsize - 1)
 
 
 def _uneven(times: Sequence[int]) -> bool:
@@ -279,6 +322,12 @@ def read_wave(path: str | Path, rate: int) -> Wave:
             return np.zeros(0, np.float32)
         # not mixed down by FFmpeg, which makes equal channels 3 dB louder
         return _samples(container, rate).mean(1, dtype=np.float32)
+
+
+def level_dbfs(wave: Wave) -> float:
+    """Root mean square of a wave (N,) or (N, C) in dBFS; -inf for digital silence or non-finite samples."""
+    power = float(np.mean(np.square(wave, dtype=np.float64))) if wave.size else 0.0
+    return 10 * math.log10(power) if power > 0 and math.isfinite(power) else -math.inf
 
 
 def read_sound(path: str | Path) -> tuple[Wave, int]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from earshot import contracts, report
 from earshot.comparing import gain_of, setting
+from earshot.data_facts import with_data
 from earshot.figures import MUTED
 from earshot.files import write_text
 from earshot.parse_runs import Run, drifts, knobs, read_runs
@@ -83,6 +84,7 @@ def write(paths: Paths, about: Parsing, experiment: str, html_out: str) -> None:
 
 def collect(paths: Paths, about: Parsing, experiment: str) -> ParsingData:
     """Read everything that a page shows."""
+    about = with_data(about, paths.metrics)
     metrics = contracts.read(paths.metrics, contracts.PARSING_METRICS)
     by_class = contracts.read(paths.by_class, contracts.PARSING_CLASS_METRICS)
     runs, known = read_runs(paths.parses, paths.training), datasets(metrics)

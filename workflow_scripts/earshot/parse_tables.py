@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from earshot import comparing, contracts, published_numbers
 from earshot.comparing import each, ends, gain_of, leading, one_seed_note, setting, significant, spread, switch, tested_note
+from earshot.data_facts import with_data
 from earshot.files import write_text
 from earshot.metrics.parsing_f_score import KINDS, LEVELS, METRICS
 from earshot.parse_runs import Run, free_mu, knobs, learnt, read_runs
@@ -26,6 +27,7 @@ from earshot.tables import (
     latex,
     markdown,
     number,
+    saying,
     tidy_csv,
     wide_csv,
 )
@@ -76,7 +78,7 @@ def write(
     """Write the tables of an experiment as Markdown, CSV (wide and tidy) and LaTeX; inputs are paths of tables."""
     rows = contracts.read(metrics, contracts.PARSING_METRICS)
     classes = contracts.read(by_class, contracts.PARSING_CLASS_METRICS)
-    made = build(rows, about, classes, read_runs(parses, training))
+    made = build(rows, with_data(about, metrics), classes, read_runs(parses, training))
     write_text(markdown_out, markdown(made, about.title))
     write_text(csv_out, wide_csv(made))
     write_text(tidy_out, tidy_csv(rows, contracts.PARSING_METRICS))
@@ -85,13 +87,14 @@ def write(
 
 def build(metrics: Sequence[Row], about: Parsing, by_class: Sequence[Row] = (), runs: Sequence[Run] = ()) -> list[Table]:
     """All tables of PARSING_METRICS and PARSING_CLASS_METRICS, by dataset; those that have nothing to say are left out."""
-    made: list[Table | None] = []
+    made: list[Table] = []
     for dataset in datasets(metrics):
-        made += [score_table(metrics, about, dataset), gain_table(metrics, about, dataset)]
-        made += [ablation_table(metrics, runs, about, dataset), seed_table(metrics, about, dataset)]
-        made += [class_table(metrics, by_class, about, dataset, level) for level in LEVELS.values()]
-        made += [learnt_table(runs, about, dataset), published_table(metrics, about, dataset)]
-    return [table for table in made if table is not None]
+        own = [score_table(metrics, about, dataset), gain_table(metrics, about, dataset)]
+        own += [ablation_table(metrics, runs, about, dataset), seed_table(metrics, about, dataset)]
+        own += [class_table(metrics, by_class, about, dataset, level) for level in LEVELS.values()]
+        own += [learnt_table(runs, about, dataset), published_table(metrics, about, dataset)]
+        made += saying(about.data.get(dataset, ""), own)
+    return made
 
 
 def datasets(metrics: Iterable[Row]) -> list[str]:

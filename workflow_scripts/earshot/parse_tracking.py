@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from earshot import contracts, tracking
+from earshot.data_facts import with_data
 from earshot.parse_runs import Run, knobs, read_runs
 from earshot.parse_tables import Parsing, build
 from earshot.tables import Row
@@ -31,6 +32,7 @@ def log(uri: str, name: str, experiment: str, inputs: Inputs, about: Parsing, co
 
     `content` is hashed into every run, so that a new value writes all runs anew.
     """
+    about = with_data(about, inputs.metrics)
     metrics = contracts.read(inputs.metrics, contracts.PARSING_METRICS)
     by_class = contracts.read(inputs.by_class, contracts.PARSING_CLASS_METRICS)
     runs = read_runs(inputs.parses, inputs.training)
@@ -53,6 +55,7 @@ def _logged(run: Run, metrics: Sequence[Row], experiment: str, about: Parsing, c
         "leak": str(run.leak),
         "seed": str(run.seed),
         "split": about.split,
+        "split_id": next((row["split_id"] for row in rows), ""),
         "epoch": str(run.epoch),
         **{f"hyper.{key}": value for key, value in knobs(run).items()},
     }

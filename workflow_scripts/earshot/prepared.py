@@ -65,14 +65,15 @@ def probe(video: Path, parts: Parts) -> media.Probe:
 
     Sound that is absent or unreadable is told in the remark, with an `audio_rate` of 0.
     """
-    in_video = media.probe(video) if parts.frames is None or parts.sound is None else None
+    in_video = media.probe(video, listen=parts.sound is None) if parts.frames is None or parts.sound is None else None
     if parts.frames is None:
         assert in_video
         about = in_video
     else:
         width, height = _size(parts.frames)
         seconds, rate = (in_video.duration, in_video.audio_rate) if in_video else (parts.seconds, 0)
-        about = media.Probe(len(parts.frames), len(parts.frames) / seconds, width, height, seconds, rate, 0, "")
+        level = in_video.level if in_video else math.nan
+        about = media.Probe(len(parts.frames), len(parts.frames) / seconds, width, height, seconds, rate, 0, "", level)
     return replace(about, **_heard(about, parts.sound, parts.rate)) if parts.sound else about
 
 
@@ -110,16 +111,16 @@ def _image(path: Path) -> Iterator[Image.Image]:
 
 
 def _heard(about: media.Probe, sound: Path, rate: int) -> dict[str, Any]:
-    """The rate of a file of sound, or a remark that says why there is none."""
+    """Rate and level of a file of sound, or a remark that says why there is none."""
     try:
         if sound.suffix == ".npy":
-            _array(sound)
+            wave = np.asarray(_array(sound), np.float32)
         else:
-            rate = media.read_sound(sound)[1]
+            wave, rate = media.read_sound(sound)
     except MediaError as error:
         told = f"no sound: {sound.name}: {error}"
-        return {"audio_rate": 0, "remark": "; ".join(filter(None, (about.remark, told)))}
-    return {"audio_rate": rate}
+        return {"audio_rate": 0, "level": math.nan, "remark": "; ".join(filter(None, (about.remark, told)))}
+    return {"audio_rate": rate, "level": media.level_dbfs(wave)}
 
 
 def read_image(path: Path, mode: str) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from earshot import contracts, report
 from earshot.comparing import gain_of
+from earshot.data_facts import with_data
 from earshot.figures import MUTED
 from earshot.files import write_text
 from earshot.parse_report import (
@@ -91,6 +92,7 @@ def write(paths: Paths, about: Prompting, experiment: str, html_out: str) -> Non
 
 def collect(paths: Paths, about: Prompting, experiment: str) -> PromptingData:
     """Read everything that a page shows."""
+    about = with_data(about, paths.metrics)
     metrics = contracts.read(paths.metrics, contracts.PROMPT_METRICS)
     runs, known = read_runs(paths.prompted, paths.training, paths.costs), datasets(metrics)
     index = json.loads(Path(paths.figures, "figures.json").read_text(encoding="utf-8"))

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from earshot import comparing, contracts, published_numbers
 from earshot.comparing import each, ends, gain_of, leading, one_seed_note, setting, significant, spread, switch, tested_note
+from earshot.data_facts import with_data
 from earshot.files import write_text
 from earshot.parse_tables import short
 from earshot.prompt_runs import Run, read_runs
 from earshot.seed_scores import ALL_SEEDS
-from earshot.tables import DAGGER, DASH, About, Row, Table, flat, interval, latex, markdown, number, tidy_csv, wide_csv
+from earshot.tables import DAGGER, DASH, About, Row, Table, flat, interval, latex, markdown, number, saying, tidy_csv, wide_csv
 
 MARK = "⚠ random encoders"
 NO_PROMPTERS = ("none", "none_clip")  # the plug-ins without modules: the frozen encoders and the head alone
@@ -75,7 +76,7 @@ def write(
 ) -> None:
     """Write the tables of an experiment as Markdown, CSV (wide and tidy) and LaTeX; inputs are paths of tables."""
     rows = contracts.read(metrics, contracts.PROMPT_METRICS)
-    made = build(rows, about, read_runs(prompted, training, costs))
+    made = build(rows, with_data(about, metrics), read_runs(prompted, training, costs))
     write_text(markdown_out, markdown(made, about.title))
     write_text(csv_out, wide_csv(made))
     write_text(tidy_out, tidy_csv(rows, contracts.PROMPT_METRICS))
@@ -84,13 +85,14 @@ def write(
 
 def build(metrics: Sequence[Row], about: Prompting, runs: Sequence[Run] = ()) -> list[Table]:
     """All tables of PROMPT_METRICS, by dataset; those that have nothing to say are left out."""
-    made: list[Table | None] = []
+    made: list[Table] = []
     for dataset in datasets(metrics):
         own = [run for run in runs if run.dataset == dataset]
-        made += [score_table(metrics, own, about, dataset), gain_table(metrics, about, dataset)]
-        made += [ablation_table(metrics, own, about, dataset), seed_table(metrics, about, dataset)]
-        made += [training_table(own, about, dataset), published_table(metrics, own, about, dataset)]
-    return [table for table in made if table is not None]
+        told: list[Table | None] = [score_table(metrics, own, about, dataset), gain_table(metrics, about, dataset)]
+        told += [ablation_table(metrics, own, about, dataset), seed_table(metrics, about, dataset)]
+        told += [training_table(own, about, dataset), published_table(metrics, own, about, dataset)]
+        made += saying(about.data.get(dataset, ""), told)
+    return made
 
 
 def datasets(metrics: Iterable[Row]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from earshot import contracts, tracking
+from earshot.data_facts import with_data
 from earshot.parse_tracking import epoch_points, score_points
 from earshot.prompt_runs import Run, read_runs
 from earshot.prompt_tables import Prompting, build
@@ -31,6 +32,7 @@ def log(uri: str, name: str, experiment: str, inputs: Inputs, about: Prompting, 
 
     `content` is hashed into every run, so that a new value writes all runs anew.
     """
+    about = with_data(about, inputs.metrics)
     metrics = contracts.read(inputs.metrics, contracts.PROMPT_METRICS)
     runs = read_runs(inputs.prompted, inputs.training, inputs.costs)
     facts = {"reference": about.reference, "task": about.task["plugin"]}
@@ -54,6 +56,7 @@ def _logged(run: Run, metrics: Sequence[Row], experiment: str, about: Prompting,
         "train_clips": str(run.train_clips),
         "seed": str(run.seed),
         "split": about.split,
+        "split_id": next((row["split_id"] for row in rows), ""),
         "epoch": str(run.epoch),
         **{f"hyper.{key}": value for key, value in run.knobs().items()},
     }

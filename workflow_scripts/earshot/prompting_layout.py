@@ -140,9 +140,9 @@ class PromptingLayout(Layout):
 
         return digest
 
-    def task_code(self, entry: str) -> Callable[[Any], str]:
-        """A params function: digest of an entry, and of the wildcard's task."""
-        return lambda wildcards: digests.of(entry, f"tasks.{self.prompting(wildcards).task}")
+    def task_code(self, *entries: str) -> Callable[[Any], str]:
+        """A params function: digest of entries, and of the wildcard's task."""
+        return lambda wildcards: digests.of(*entries, f"tasks.{self.prompting(wildcards).task}")
 
     # what comes of them
 

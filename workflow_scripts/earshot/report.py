@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from earshot import contracts
 from earshot.config import CLEAN, MIXED
+from earshot.data_facts import with_data
 from earshot.figures import GRID, INK, MUTED, costs, dataset_of, label_of
 from earshot.scoring import MEAN
 from earshot.tables import (
@@ -121,6 +122,7 @@ class Paths:
 
 def collect(paths: Paths, about: About, experiment: str) -> ReportData:
     """Read everything that a report shows."""
+    about = with_data(about, paths.metrics)
     metrics = contracts.read(paths.metrics, contracts.METRICS)
     by_class = contracts.read(paths.by_class, contracts.CLASS_METRICS) if paths.by_class else []
     index = json.loads(Path(paths.figures, "figures.json").read_text(encoding="utf-8"))

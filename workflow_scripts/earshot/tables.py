@@ -7,7 +7,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -49,6 +49,7 @@ class About:
     split: str
     seeds: Sequence[int]
     methods: Mapping[str, Row]
+    data: Mapping[str, str] = field(default_factory=dict, kw_only=True)  # what is said of each dataset's files
 
     def order(self, names: Iterable[str]) -> list[str]:
         """Methods in the order of the config; unknown ones after them, in the order given."""
@@ -190,16 +191,22 @@ def listener(metrics: Sequence[Row], about: About, dataset: str, backbone: str) 
 
 def build(metrics: Sequence[Row], about: About, by_class: Sequence[Row] = ()) -> list[Table]:
     """All tables, for each dataset and backbone, of METRICS and CLASS_METRICS; those that have nothing to say are left out."""
-    made: list[Table | None] = []
+    made: list[Table] = []
     for dataset, backbone in groups(metrics):
-        made.append(accuracy_table(metrics, about, dataset, backbone))
-        made += [gain_table(metrics, about, dataset, backbone, reference) for reference in REFERENCES]
-        made.append(calibration_table(metrics, about, dataset, backbone))
-        made.append(diverged_table(metrics, about, dataset, backbone))
-        made += group_tables(metrics, about, dataset, backbone)
-        made.append(class_table(metrics, by_class, about, dataset, backbone))
-        made.append(published_table(metrics, about, dataset, backbone))
-    return [table for table in made if table is not None]
+        of_group = [accuracy_table(metrics, about, dataset, backbone)]
+        of_group += [gain_table(metrics, about, dataset, backbone, reference) for reference in REFERENCES]
+        of_group.append(calibration_table(metrics, about, dataset, backbone))
+        of_group.append(diverged_table(metrics, about, dataset, backbone))
+        of_group += group_tables(metrics, about, dataset, backbone)
+        of_group.append(class_table(metrics, by_class, about, dataset, backbone))
+        of_group.append(published_table(metrics, about, dataset, backbone))
+        made += saying(about.data.get(dataset, ""), of_group)
+    return made
+
+
+def saying(data: str, made: Iterable[Table | None]) -> list[Table]:
+    """The tables that there are, each with what is to be said of its data at the end of its caption."""
+    return [replace(table, caption=f"{table.caption.rstrip()}{data}") for table in made if table is not None]
 
 
 def accuracy_table(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> Table | None:

@@ -173,7 +173,8 @@ def _cells(source: Source, content: str) -> Iterable[Logged]:
         return row["dataset"], row["backbone"], row["method"], row["corruption"], row["severity"]
 
     ran = [row for row in source.metrics if applies(row)]
-    for where, rows in groupby(sorted(ran, key=place), key=place):
+    for where, grouped in groupby(sorted(ran, key=place), key=place):
+        rows = list(grouped)
         dataset, backbone, method, corruption, severity = where
         note = source.about.methods.get(method, {})
         params = {
@@ -184,6 +185,7 @@ def _cells(source: Source, content: str) -> Iterable[Logged]:
             "corruption": corruption,
             "severity": str(severity),
             "split": source.about.split,
+            "split_id": rows[0]["split_id"],
             "seeds": ", ".join(map(str, source.about.seeds)),
             "plugin": str(note.get("plugin", "")),
             "predicts": str(note.get("predicts", "")),
@@ -191,7 +193,7 @@ def _cells(source: Source, content: str) -> Iterable[Logged]:
             **{f"protocol.{key}": str(value) for key, value in source.about.protocol.items()},
         }
         key = f"{source.experiment}/{dataset}/{backbone}/{method}/{corruption}-{severity}"
-        yield Logged(key, f"{method} · {corruption} · {dataset} · {backbone}", params, list(_values(list(rows))), salt=content)
+        yield Logged(key, f"{method} · {corruption} · {dataset} · {backbone}", params, list(_values(rows)), salt=content)
 
 
 def _values(rows: Sequence[Row]) -> Iterable[tuple[str, float, int]]:
