@@ -59,7 +59,7 @@ def test_a_user_s_list(tmp_path):
     path.write_text("id,class\n1,b\n", encoding="utf-8")
     with pytest.raises(label_spaces.LabelSpaceError, match=r"expected the columns index, name; .*\['id', 'class'\]"):
         label_spaces.read(str(path))
-    with pytest.raises(label_spaces.LabelSpaceError, match=r"no label space 'k600'; .*k400, kinetics_sounds_31"):
+    with pytest.raises(label_spaces.LabelSpaceError, match=r"no label space 'k600'; .*k400, kinetics50, kinetics_sounds_31"):
         label_spaces.read("k600")
 
 

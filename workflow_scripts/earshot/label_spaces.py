@@ -78,6 +78,11 @@ def names_by_mid(name: str) -> dict[str, str]:
     return {row["mid"]: row["name"] for row in _rows(name)}
 
 
+def flagged(name: str, column: str) -> frozenset[str]:
+    """The classes of a label space that a column of its list marks with 1."""
+    return frozenset(row["name"] for row in _rows(name) if row[column] == "1")
+
+
 def _rows(name: str) -> list[dict[str, str]]:
     """The rows of a list in the order of the index."""
     path = Path(name) if name.endswith(".csv") else _LISTS / f"{name}.csv"
