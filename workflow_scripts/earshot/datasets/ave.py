@@ -17,14 +17,18 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from earshot import label_spaces
-from earshot.datasets import ClipRow, Dataset, DatasetError, EventRow, Index, Parts
+from earshot.datasets import ClipRow, Dataset, DatasetError, EventRow, Index, Parts, Source
 from earshot.datasets._prepared import Prepared, checked, stem, text, told, told_apart
 
 SPEC = Dataset(
     "AVE", "localisation", label_spaces.read("ave").names,
     licence="of the lists: not stated; of the videos: their owners'", citation="Tian et al., ECCV 2018",
+    home="https://github.com/YapengTian/AVE-ECCV18",
+    restricted="no licence is stated; the clips are videos of YouTube users and are shared for research",
 )  # fmt: skip
 SECONDS = 10
+_ARCHIVE = "drive://1FjKwe79e0u96vdjIVwfRQ1V6SoDHe7kK"
+_EXPECTED = {"train": 3_339, "val": 402, "test": 402}
 _LISTS = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt"}
 _COLUMNS = ("Category", "VideoID", "Quality", "StartTime", "EndTime")
 _HINT = "the lists are in the AVE_Dataset archive of the public repository YapengTian/AVE-ECCV18; `*_order.h5` are not read"
@@ -35,6 +39,7 @@ class Options(Prepared):
 
     videos: str = Field("AVE", description="folder of the videos, relative to the root")
     suffix: str = Field(".mp4", pattern=r"^\.\w+$")
+    archive_folder: str = Field("AVE_Dataset", description="folder in the published archive that holds the lists; as recalled")
 
 
 class _Row(NamedTuple):
@@ -46,6 +51,12 @@ class _Row(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.video} {self.label} {self.onset}-{self.offset}"
+
+
+def sources(root: Path, options: Options) -> list[Source]:
+    """The archive of lists and videos."""
+    by_hand = f"it is linked at {SPEC.home}"
+    return [Source("AVE_Dataset.zip", ".", (_ARCHIVE,), unpack=True, below=options.archive_folder, by_hand=by_hand)]
 
 
 def index(root: Path, options: Options) -> Index:
@@ -60,7 +71,9 @@ def index(root: Path, options: Options) -> Index:
     _refuse_strangers(root, annotated, [row for _, row in pairs])
     names = told_apart(row.video for _, row in pairs)
     clips = [
-        ClipRow(f"{options.videos}/{row.video}{options.suffix}", split, row.label, clip=f"{options.videos}/{name}")
+        ClipRow(
+            f"{options.videos}/{row.video}{options.suffix}", split, row.label, clip=f"{options.videos}/{name}", group=row.video
+        )
         for (split, row), name in zip(pairs, names, strict=True)
     ]
     events = [
@@ -69,7 +82,7 @@ def index(root: Path, options: Options) -> Index:
         if row.onset < row.offset
         for side in ("audio", "visual")
     ]
-    return Index(tuple(classes), tuple(clips), tuple(events), tuple(_remarks(annotated, lists)))
+    return Index(tuple(classes), tuple(clips), tuple(events), tuple(_remarks(annotated, lists)), expected=_EXPECTED)
 
 
 def parts(root: Path, row: Mapping[str, Any], options: Options) -> Parts:

@@ -17,16 +17,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from earshot.datasets import ClipRow, Dataset, DatasetError, Index, MaskRow, Parts
+from earshot.datasets import ClipRow, Dataset, DatasetError, Index, MaskRow, Parts, Source
 from earshot.datasets._prepared import checked, text
 
-SPEC = Dataset("AVSBench-object", "segmentation", None, licence="given out on request", citation="Zhou et al., ECCV 2022")
+SPEC = Dataset(
+    "AVSBench-object", "segmentation", None, licence="given out on request", citation="Zhou et al., ECCV 2022",
+    home="https://github.com/OpenNLPLab/AVSBench",
+    restricted="given out on request, by a form or by mail; the clips are videos of YouTube users",
+)  # fmt: skip
 SECONDS = 5
 _SPLITS = ("train", "val", "test")
 _LISTS = {"s4": "Single-source/s4_meta_data.csv", "ms3": "Multi-sources/ms3_meta_data.csv"}
 _FILES = {"s4": "Single-source/s4_data", "ms3": "Multi-sources/ms3_data"}
+_EXPECTED = {"s4": {"train": 3_452, "val": 740, "test": 740}, "ms3": {"train": 296, "val": 64, "test": 64}}
 _COLUMNS = {"s4": ("name", "category", "split"), "ms3": ("name", "split")}
 
 
@@ -34,6 +39,14 @@ class Options(BaseModel, extra="forbid"):
     """Which of the two parts."""
 
     subset: Literal["s4", "ms3"] = "s4"
+    archive: str = Field("", description="the archive to drop, which holds the folder of the subset; empty: <folder>.zip")
+
+
+def sources(root: Path, options: Options) -> list[Source]:
+    """The archive of the subset, which has to be asked for."""
+    folder = PurePosixPath(_LISTS[options.subset]).parts[0]
+    by_hand = f"ask for it as {SPEC.home} says; the archive must hold the folder {folder}"
+    return [Source(options.archive or f"{folder}.zip", ".", unpack=True, by_hand=by_hand)]
 
 
 def index(root: Path, options: Options) -> Index:
@@ -51,7 +64,7 @@ def index(root: Path, options: Options) -> Index:
         folder = f"{_FILES[options.subset]}/gt_masks/{place}"
         masks += [MaskRow(video, k, f"{folder}/{row['name']}_{k + 1}.png", place) for k in range(annotated)]
     classes = tuple(sorted({row["category"] for row in rows if "category" in row}))
-    return Index(classes, tuple(clips), masks=tuple(masks))
+    return Index(classes, tuple(clips), masks=tuple(masks), expected=_EXPECTED[options.subset])
 
 
 def parts(root: Path, row: Mapping[str, Any], options: Options) -> Parts:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from earshot import questions
-from earshot.datasets import ClipRow, Dataset, DatasetError, Index, Parts, QuestionRow
+from earshot.datasets import ClipRow, Dataset, DatasetError, Index, Parts, QuestionRow, Source
 from earshot.datasets._prepared import Prepared, checked, stem, text, told, told_apart
 
 # in the order of the published vocabulary
@@ -32,6 +32,9 @@ SPEC = Dataset(
     "MUSIC-AVQA", "answering", _ANSWERS,
     licence="of the lists: not stated; of the videos: their owners'",
     citation="Li et al., CVPR 2022",
+    home="https://gewu-lab.github.io/MUSIC-AVQA/",
+    restricted="the videos are of YouTube users, and their terms are not stated",
+    download_gb=48.3, disk_gb=97,
 )  # fmt: skip
 _SPLITS = ("train", "val", "test")
 _KEYS = ("video_id", "question_id", "type", "question_content", "templ_values", "anser")
@@ -50,6 +53,23 @@ class Options(Prepared):
     real: str = Field("MUSIC-AVQA-videos-Real", description="folder of the recorded videos, whose names are numbers")
     synthetic: str = Field("MUSIC-AVQA-videos-Synthetic", description="folder of those put together out of others")
     suffix: str = Field(".mp4", pattern=r"^\.\w+$")
+    archives: list[str] = Field(
+        default_factory=lambda: ["MUSIC-AVQA-videos-Real.zip", "MUSIC-AVQA-videos-Synthetic.zip"],
+        description="archives to drop, which hold the folders of videos; none: the questions alone, for prepared files",
+    )
+
+
+_RAW = "https://raw.githubusercontent.com/GeWu-Lab/MUSIC-AVQA/main/data"
+
+
+def sources(root: Path, options: Options) -> list[Source]:
+    """The questions, and the archives of videos, which are in folders of a drive that the page links."""
+    names = [f"{options.questions}/avqa-{split}.json" for split in _SPLITS]
+    lists = [Source(name, name, (f"{_RAW}/{name}",), by_hand=_HINT) for name in names]
+    if not options.archives:
+        return lists
+    by_hand = f"the folders of videos are linked at {SPEC.home}"
+    return lists + [Source(name, ".", unpack=True, by_hand=by_hand) for name in options.archives]
 
 
 class _Asked(NamedTuple):
