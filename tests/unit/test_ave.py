@@ -1,5 +1,7 @@
 """AVE: every row of its lists is a clip with its event, as videos or as prepared files, and odd rows are named."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from indexed_sets import Indexed, problems, row, write_image
@@ -164,3 +166,19 @@ def test_the_real_lists_are_read_without_loss(shared):
     assert "VWi2ENBuTbw" in listed.remarks[0]
     whole = sum(event.offset - event.onset == 10 for event in listed.events)
     assert whole == 2 * 2_750
+
+
+def test_the_real_lists_have_the_published_splits_and_tell_their_recordings(shared):
+    listed = ave.index(shared / "data" / "ave", ave.Options())
+    splits = Counter(clip.split for clip in listed.clips)
+    assert splits == listed.expected == {"train": 3_339, "val": 402, "test": 402}
+    videos = {split: {clip.group for clip in listed.clips if clip.split == split} for split in splits}
+    assert len(set.union(*videos.values())) == 4_097
+    assert len(videos["train"] & videos["test"]) == 8 and len(videos["train"] & videos["val"]) == 10
+    assert (len(videos["val"]), len(videos["test"])) == (401, 402)
+
+
+def test_all_is_in_one_archive_and_the_folder_in_it_is_an_option(tmp_path):
+    (archive,) = ave.sources(tmp_path, ave.Options(archive_folder="AVE_v2"))
+    assert archive.origins[0].startswith("drive://") and archive.unpack
+    assert (archive.below, archive.to) == ("AVE_v2", ".") and ave.SPEC.home in archive.by_hand and ave.SPEC.restricted

@@ -130,3 +130,13 @@ def test_a_wrong_list_is_refused_with_its_line(tmp_path, text, message):
 def test_an_absent_list_says_where_it_belongs(tmp_path):
     with pytest.raises(DatasetError, match=r"ms3_meta_data.csv is not there; lay out the files"):
         avsbench.index(tmp_path, avsbench.Options(subset="ms3"))
+
+
+@pytest.mark.parametrize(("subset", "folder", "train"), [("s4", "Single-source", 3_452), ("ms3", "Multi-sources", 296)])
+def test_the_archive_has_to_be_asked_for(root, subset, folder, train):
+    options = avsbench.Options(subset=subset)
+    (archive,) = avsbench.sources(root, options)
+    assert archive.name == f"{folder}.zip" and not archive.origins and archive.unpack
+    assert avsbench.SPEC.home in archive.by_hand and f"the folder {folder}" in archive.by_hand
+    assert avsbench.sources(root, avsbench.Options(subset=subset, archive="x.tar"))[0].name == "x.tar"
+    assert avsbench.index(root, options).expected["train"] == train

@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
-from earshot import label_spaces, plugins, training
-from earshot.config import Protocol
+from earshot import archives, findings, label_spaces, plugins, training
+from earshot.config import DatasetConfig, Downloads, Protocol
 from earshot.prompters import _trunks
 
 METHODS = Path(__file__).parents[2] / "docs" / "adaptation.md"
@@ -178,3 +178,94 @@ def test_every_prompting_experiment_and_size_is_listed():
     page = PROMPTING.read_text(encoding="utf-8")
     config = yaml.safe_load((PARSING.parents[1] / "config.yaml").read_text(encoding="utf-8"))
     assert all(f"`{name}`" in page for name in (*config["prompting"], *_trunks.SIZES))
+
+
+DATASETS = Path(__file__).parents[2] / "docs" / "datasets.md"
+README = Path(__file__).parents[2] / "README.md"
+OFFERED = [name for name in plugins.available("datasets") if "sources" in plugins.definitions("datasets", name)]
+MB_S = 10  # of the times in the README
+
+
+def fetched(module, nowhere):
+    """Whether the workflow gets what a dataset is first made of by itself."""
+    named = module.sources(nowhere, module.Options())
+    had = sum(bool(source.origins) for source in named)
+    return "yes" if had == len(named) else "in part" if had else "by hand"
+
+
+def gigabytes(value):
+    return "—" if not value else f"{value * 1000:g} MB" if value < 0.1 else f"{value:g} GB"
+
+
+def minutes(gigabytes):
+    found = gigabytes * 1000 / MB_S / 60
+    return "—" if not found else "1 min" if found < 1 else f"{found:.0f} min" if found < 60 else f"{found / 60:.1f} h"
+
+
+def dataset_row(name, nowhere):
+    """A dataset as a line of the page."""
+    module = plugins.load("datasets", name)
+    spec = module.SPEC
+    cells = (f"[`{name}`](#{name})", spec.title, spec.task, fetched(module, nowhere), *map(gigabytes, sizes(spec)))
+    return f"| {' | '.join([*cells, spec.licence, f'<{spec.home}>'])} |"
+
+
+def sizes(spec):
+    return spec.download_gb, spec.disk_gb
+
+
+def readme_row(name, nowhere):
+    """A dataset as a line of the README, with the targets of its entries in config.yaml."""
+    module = plugins.load("datasets", name)
+    spec = module.SPEC
+    entries = yaml.safe_load((README.parent / "config.yaml").read_text(encoding="utf-8"))["datasets"]
+    targets = [key for key, entry in entries.items() if entry["plugin"] == name] or [name]
+    commands = ", ".join(f"`data_{key}`" for key in targets)
+    told = (fetched(module, nowhere), *map(gigabytes, sizes(spec)), minutes(spec.download_gb), spec.licence)
+    return f"| [{spec.title}](docs/datasets.md#{name}) | {commands} | {' | '.join(told)} |"
+
+
+def option_row(name):
+    fields = plugins.load("datasets", name).Options.model_fields.items()
+    told = ", ".join(f"`{key}: {_plain(field.get_default(call_default_factory=True))}`" for key, field in fields)
+    return f"| `{name}` | {told} |"
+
+
+def setting_rows(model):
+    fields = model.model_fields.items()
+    return [
+        f"| `{key}: {_plain(field.get_default(call_default_factory=True))}` | {field.description} |"
+        for key, field in fields
+        if field.description
+    ]
+
+
+def _plain(value):
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_plain, value))}]"
+    return '""' if value == "" else _value(value)
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_every_dataset_is_listed_with_its_terms_and_sizes(name, tmp_path):
+    page, module = DATASETS.read_text(encoding="utf-8"), plugins.load("datasets", name)
+    assert dataset_row(name, tmp_path) in page and f"\n### `{name}`\n" in page
+    assert readme_row(name, tmp_path) in README.read_text(encoding="utf-8")
+    assert module.SPEC.restricted, "the page says that all of them need `accept_terms`"
+
+
+@pytest.mark.parametrize("name", [*OFFERED, "folder", "parsing_folder"])
+def test_every_option_of_a_dataset_is_listed(name):
+    assert option_row(name) in DATASETS.read_text(encoding="utf-8")
+
+
+def test_every_setting_of_downloads_is_listed():
+    page = DATASETS.read_text(encoding="utf-8")
+    rows = [*setting_rows(DatasetConfig), *setting_rows(Downloads)]
+    assert len(rows) > 10 and all(row in page for row in rows)
+
+
+def test_every_finding_and_every_tool_for_archives_is_listed():
+    page = DATASETS.read_text(encoding="utf-8")
+    assert all(f"\n| {kind} | " in page for kind in findings.KINDS)
+    assert all(f"`{tool}`" in page for tool in archives._TOOLS)

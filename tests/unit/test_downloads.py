@@ -535,7 +535,7 @@ def test_two_at_once_download_once(server, get):
 def hub(monkeypatch):
     calls = []
 
-    def fetch(repo_id, filename, *, revision, local_dir, local_files_only, force_download):
+    def fetch(repo_id, filename, *, repo_type="model", revision, local_dir, local_files_only, force_download):
         calls.append((filename, revision, local_files_only, force_download))
         path = local_dir / filename
         if fetch.error and filename == fetch.at:
@@ -615,7 +615,7 @@ def test_the_library_has_the_arguments_that_are_used():
 
     names = inspect.signature(hf_hub_download).parameters
     assert list(names)[:2] == ["repo_id", "filename"]
-    assert {"revision", "local_dir", "local_files_only", "force_download"} <= set(names)
+    assert {"revision", "local_dir", "local_files_only", "force_download", "repo_type"} <= set(names)
 
 
 def test_the_library_itself_offline(tmp_path):

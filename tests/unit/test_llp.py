@@ -2,12 +2,13 @@
 
 import shutil
 from collections import Counter
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 
 from earshot import contracts, indexing
 from earshot.datasets import DatasetError, llp
+from earshot.files import sha256_of_file
 
 FILES = ["AVVP_train", "AVVP_val_pd", "AVVP_test_pd", "AVVP_eval_audio", "AVVP_eval_audio.pre2024", "AVVP_eval_visual"]
 ZERO = [
@@ -162,3 +163,59 @@ def test_the_first_clips_of_each_split(shared):
     splits = [clip.split for clip in listed.clips]
     assert (splits.count("train"), splits.count("val"), splits.count("test")) == (30, 649, 5)
     assert {event.video for event in listed.events} <= {clip.video for clip in listed.clips}
+
+
+def names(root, **options):
+    return [source.name for source in llp.sources(root, llp.Options(**options))]
+
+
+def test_lists_are_fetched_from_the_public_repository_and_are_these(root, tmp_path):
+    found = llp.sources(tmp_path, llp.Options())
+    assert {source.name: source.sha256 for source in found} == {
+        f"{name}.csv": sha256_of_file(root / f"{name}.csv") for name in FILES if "pre2024" not in name
+    }
+    assert all(source.needed and source.origins[0].endswith(f"/master/data/{source.name}") for source in found)
+    (older,) = [s for s in llp.sources(tmp_path, llp.Options(audio_events="v2020")) if "pre2024" in s.name]
+    assert older.sha256 == sha256_of_file(root / older.name) and not older.origins and "DG-SCT" in older.by_hand
+
+
+def test_features_and_videos_are_fetched_only_if_asked_for_and_videos_once_they_are_listed(root, tmp_path):
+    assert len(names(root)) == 5
+    assert names(tmp_path, fetch_features=True, fetch_videos=True)[5:] == ["CLIP.zip", "CLAP.zip"]
+    found = llp.sources(root, llp.Options(fetch_videos=True, first={"train": 2, "val": 1, "test": 1}))[5:]
+    assert found[0].origins == ("youtube://BjCEufrlXm4?start=20&end=30",)
+    assert found[0].to == "videos/BjCEufrlXm4_20_30.mp4" and len(found) == 4
+    assert not any(source.needed for source in found)
+
+
+def test_an_id_may_hold_what_parts_a_name(tmp_path):
+    name = "a_b-c_d_e_f_1.5_11.5"
+    weak, dense = "filename\tevent_labels\n", "filename\tonset\toffset\tevent_labels\n"
+    for split in ("AVVP_train", "AVVP_val_pd", "AVVP_test_pd"):
+        (tmp_path / f"{split}.csv").write_text(f"{weak}{name if 'test' in split else f'{split}_0_10'}\tSpeech\n")
+    for side in ("audio", "visual"):
+        (tmp_path / f"AVVP_eval_{side}.csv").write_text(dense)
+    (found,) = [s for s in llp.sources(tmp_path, llp.Options(fetch_videos=True)) if name in s.name]
+    assert found.origins == ("youtube://a_b-c_d_e_f?start=1.5&end=11.5",)
+    assert [clip.group for clip in llp.index(tmp_path, llp.Options()).clips if clip.split == "test"] == ["a_b-c_d_e_f"]
+
+
+def test_lists_of_another_version_are_told_by_name(root, tmp_path, listed):
+    kind = "lists that differ from the published ones"
+    assert not any(kind in told for told in listed.remarks)
+    for name in FILES:
+        shutil.copyfile(root / f"{name}.csv", tmp_path / f"{name}.csv")
+    shutil.copyfile(root / "AVVP_eval_audio.pre2024.csv", tmp_path / "AVVP_eval_audio.csv")
+    with (tmp_path / "AVVP_train.csv").open("a") as file:
+        file.write("AAAAAAAAAAA_0_10\tSpeech\n")
+    (told,) = [told for told in llp.index(tmp_path, llp.Options()).remarks if kind in told]
+    assert (
+        f"{kind}: 2 (AVVP_train.csv is an unknown version (sha256 {sha256_of_file(tmp_path / 'AVVP_train.csv')[:12]})" in told
+    )
+    assert "AVVP_eval_audio.csv is the published AVVP_eval_audio.pre2024.csv" in told
+
+
+def test_no_recording_is_in_two_splits(listed):
+    videos = {split: {clip.group for clip in listed.clips if clip.split == split} for split in ("train", "val", "test")}
+    assert not any(one & other for one, other in combinations(videos.values(), 2))
+    assert listed.expected == {split: len(found) for split, found in videos.items()}

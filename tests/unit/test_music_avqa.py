@@ -176,3 +176,14 @@ def test_the_real_list_is_read_without_loss(shared):
     assert tuple((root / "ans_vocab.txt").read_text().splitlines()) == listed.classes
     assert {q.kind for q in listed.questions} == set(questions.KINDS)
     assert listed.remarks[2].startswith("numbers that several questions have, told apart by +2: 27 (")
+
+
+def test_questions_are_fetched_and_videos_dropped(tmp_path):
+    found = music_avqa.sources(tmp_path, music_avqa.Options())
+    lists, videos = found[:3], found[3:]
+    assert [source.to for source in lists] == [f"json/avqa-{split}.json" for split in ("train", "val", "test")]
+    assert all(source.origins[0].endswith(f"/data/{source.name}") for source in lists)
+    assert [source.name for source in videos] == ["MUSIC-AVQA-videos-Real.zip", "MUSIC-AVQA-videos-Synthetic.zip"]
+    assert not any(source.origins for source in videos) and music_avqa.SPEC.home in videos[0].by_hand
+    updated = music_avqa.sources(tmp_path, music_avqa.Options(questions="json_update", archives=[]))
+    assert len(updated) == 3 and updated[0].origins[0].endswith("/data/json_update/avqa-train.json")

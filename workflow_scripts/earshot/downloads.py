@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -32,12 +32,18 @@ class DownloadError(RuntimeError):
     """A download that did not work; the message says what to do, and holds no credentials."""
 
 
+class NotThereError(DownloadError):
+    """The server says that there is no such file, or no longer."""
+
+
 @dataclass(frozen=True)
 class _Job:
     url: str
     out: Path
     sha256: str  # hex; the whole digest, its start, or nothing
     timeout_s: float
+    verify_tls: bool = True
+    pace: Callable[[int], None] | None = None
 
     @property
     def part(self) -> Path:
@@ -65,19 +71,25 @@ def download(
     attempts: int = 6,
     timeout_s: float = 30.0,
     sleep: Callable[[float], None] = time.sleep,
+    verify_tls: bool = True,
+    pace: Callable[[int], None] | None = None,
+    locked: bool = False,
 ) -> Path:
     """Download a file over HTTP(S) to `out`, unless it is there with the right checksum; return its path.
 
     `sha256` is the digest in hex, or at least its first 8 characters; it may be empty only if `unverified`. `attempts` is how
     many may fail in a row without getting on; `timeout_s` is how long the server may be silent, in s. What was received stays
-    in `<out>.part` for the next call, except where it cannot be a part of the file. Raises DownloadError.
+    in `<out>.part` for the next call, except where it cannot be a part of the file. Certificates are not checked without
+    `verify_tls`. `pace` is told how many bytes came, and may wait. `locked`: the caller keeps other processes out of the
+    folder, and calls for several files at a time. Raises DownloadError, NotThereError for a file that the server has not.
     """
-    job = _Job(checked_url(url), Path(out), checked_digest(sha256, may_be_empty=unverified), timeout_s)
+    digest = checked_digest(sha256, may_be_empty=unverified)
+    job = _Job(checked_url(url), Path(out), digest, timeout_s, verify_tls, pace)
     if offline:
         return _already_there(job)
     try:
         job.out.parent.mkdir(parents=True, exist_ok=True)
-        with alone(job.out.parent):
+        with nullcontext() if locked else alone(job.out.parent):
             # another process may have brought it while this one waited
             if not (job.out.is_file() and job.fits(sha256_of_file(job.out))):
                 _try_until_complete(job, attempts, sleep)
@@ -86,10 +98,13 @@ def download(
     return job.out
 
 
-def download_from_hub(repo: str, files: Sequence[str], revision: str, folder: str | Path, offline: bool) -> list[Path]:
+def download_from_hub(
+    repo: str, files: Sequence[str], revision: str, folder: str | Path, offline: bool, kind: str = "model"
+) -> list[Path]:
     """Bring files of a repository of the Hugging Face Hub into a folder, and return their paths in order.
 
-    Offline, only what the folder holds already is taken, whoever put it there. Raises DownloadError.
+    `kind` of repository is model or dataset. Offline, only what the folder holds already is taken, whoever put it there. Raises
+    DownloadError.
     """
     from huggingface_hub import hf_hub_download
 
@@ -106,7 +121,7 @@ def download_from_hub(repo: str, files: Sequence[str], revision: str, folder: st
         try:
             # where the Hub does not answer, the library would take a file of another revision for the right one
             path = hf_hub_download(
-                repo, name, revision=revision, local_dir=folder, local_files_only=offline, force_download=stale
+                repo, name, repo_type=kind, revision=revision, local_dir=folder, local_files_only=offline, force_download=stale
             )
         except Exception as error:  # its own errors, and those of what it downloads with
             # not chained: texts of HTTP errors hold signed addresses
@@ -177,8 +192,8 @@ def _try_until_complete(job: _Job, attempts: int, sleep: Callable[[float], None]
 def _attempt(job: _Job) -> None:
     size, version = _resumable(job)
     resume = {"Range": f"bytes={size}-", "If-Range": version} if size else {}
-    headers = {"Accept-Encoding": "identity", **resume}
-    with requests.get(job.url, headers=headers, stream=True, timeout=job.timeout_s) as response:
+    headers = {"Accept-Encoding": "identity", "User-Agent": "earshot", **resume}
+    with requests.get(job.url, headers=headers, stream=True, timeout=job.timeout_s, verify=job.verify_tls) as response:
         if response.status_code == 416 and size:
             return _finish_beyond_end(job, response, size)
         _check_status(job, response)
@@ -207,7 +222,8 @@ def _check_status(job: _Job, response: requests.Response) -> None:
     told = f"{status} {response.reason or ''}".strip()
     if retries.may_pass(status):
         raise retries.PassingError(f"the server answered {told}", retries.asked_wait(response))
-    raise DownloadError(f"{job.shown}: the server answered {told}; check the address, or {_BY_HAND}")
+    kind = NotThereError if status in (404, 410) else DownloadError
+    raise kind(f"{job.shown}: the server answered {told}; check the address, or {_BY_HAND}")
 
 
 def _check_continuation(job: _Job, response: requests.Response, size: int, version: str) -> None:
@@ -241,6 +257,8 @@ def _receive(job: _Job, response: requests.Response, start: int) -> str:
         for chunk in response.iter_content(_CHUNK):
             _write(file, chunk)
             digest.update(chunk)
+            if job.pace:
+                job.pace(len(chunk))
         size = file.tell()
     if total is not None and size < total:
         raise retries.PassingError(f"the connection ended after {size} of {total} bytes")
@@ -318,6 +336,8 @@ def _read_json(path: Path) -> dict:
 def _passing_reason(job: _Job, error: requests.RequestException) -> str:
     """Why a connection failed; raises DownloadError where trying again cannot help."""
     told, passing = retries.connection_failure(error, job.timeout_s)
+    if isinstance(error, requests.exceptions.SSLError):
+        told += ", its certificate could not be verified"
     if not passing:
         raise DownloadError(f"{job.shown}: {told}; check the address, or {_BY_HAND}") from None
     return told

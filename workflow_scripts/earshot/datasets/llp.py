@@ -25,11 +25,10 @@ SPEC = Dataset(
     citation="Tian et al., ECCV 2020",
     home="https://github.com/YapengTian/AVVP-ECCV20",
     restricted="the clips are videos of YouTube users, and no licence is stated of the lists or of features made of them",
+    download_gb=0.0012, disk_gb=0.0012,
 )  # fmt: skip
 _ID = 11  # characters of a video's name that are YouTube's
 _AUDIO = {"v2024": _llp_lists.AUDIO, "v2020": "AVVP_eval_audio.pre2024.csv"}
-
-
 _RAW = "https://raw.githubusercontent.com/YapengTian/AVVP-ECCV20/master/data"
 _HUB = "hub://datasets/NTUBarista/valor_features@main"
 _EXPECTED = {"train": 10_000, "val": 649, "test": 1_200}

@@ -38,6 +38,7 @@ SPEC = Dataset(
 )  # fmt: skip
 _SPLITS = ("train", "val", "test")
 _KEYS = ("video_id", "question_id", "type", "question_content", "templ_values", "anser")
+_RAW = "https://raw.githubusercontent.com/GeWu-Lab/MUSIC-AVQA/main/data"
 _HINT = "the lists are in `data/json` of the public repository GeWu-Lab/MUSIC-AVQA"
 
 
@@ -57,9 +58,6 @@ class Options(Prepared):
         default_factory=lambda: ["MUSIC-AVQA-videos-Real.zip", "MUSIC-AVQA-videos-Synthetic.zip"],
         description="archives to drop, which hold the folders of videos; none: the questions alone, for prepared files",
     )
-
-
-_RAW = "https://raw.githubusercontent.com/GeWu-Lab/MUSIC-AVQA/main/data"
 
 
 def sources(root: Path, options: Options) -> list[Source]:
