@@ -505,7 +505,29 @@ def test_without_the_optional_tools_it_is_said_how_to_get_them(get, tmp_path, mo
     with pytest.raises(AcquisitionError, match=r"gdown is not there; .* -r requirements-fetch.lock"):
         get(DRIVE)
     with pytest.raises(AcquisitionError, match="yt-dlp is not there"):
-        get(replace(CLIP, needed=True))
+        get(CLIP)  # though it is not needed: no clip could be had
+
+
+def test_a_host_that_refuses_again_and_again_is_left_alone(get, program, tmp_path):
+    count = tmp_path / "count"
+    program("yt-dlp", f"open({str(count)!r}, 'a').write('x')\nsys.exit('HTTP Error 429: Too Many Requests')")
+    many = [replace(CLIP, name=f"{k}.mp4", to=f"{k}.mp4") for k in range(60)]
+    with pytest.raises(AcquisitionError, match=r"in a row failed in passing, so run again later"):
+        get(*many)
+    assert 20 <= len(count.read_text()) <= 26 and not (get.folder.parent / "downloaded.json").exists()
+
+
+def test_offline_a_vanished_video_is_no_error(get):
+    assert get(CLIP, offline=True)["v/a.mp4"]["reason"] == "offline"
+
+
+def test_an_archive_that_was_fetched_before_a_kill_and_is_damaged_comes_anew(get, source, files):  # noqa: F811
+    one = source("x.zip", zipped({"a": b"1"}), to=".", unpack=True)
+    get.folder.mkdir(parents=True)
+    (get.folder / "x.zip").write_bytes(files.files["x.zip"][:-30])
+    entry = {"status": "fetched", "origin": "there", "want": "", "sha256": ""}
+    (get.folder / "ledger.jsonl").write_text(json.dumps({"name": "x.zip", "entry": entry}) + "\n")
+    assert get(one)["x.zip"]["status"] == "ok" and (get.root / "a").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
@@ -24,11 +25,13 @@ from earshot.archives import ArchiveError, unpack
 from earshot.datasets import Dataset, Source
 from earshot.downloads import DownloadError, NotThereError
 from earshot.files import alone, fingerprint, sha256_of_file, write_json, write_text
+from earshot.origins import ToolMissingError
 
 OK, UNAVAILABLE, FETCHED = "ok", "unavailable", "fetched"
 _EVERY = 10.0  # s between two lines of progress
 _TOLD = ("status", "reason", "to", "sha256", "size", "origin", "files")
-_LISTED = 20  # files that are named before the first byte
+_LISTED = 20  # files that are named, before the first byte and where they are missing
+_PATIENCE = 20  # files that failed in passing, one after another, before a host is left alone
 
 Entry = dict[str, Any]
 
@@ -141,6 +144,7 @@ class Acquisition:
     pace: Pace
     ledger: _Ledger
     hosts: dict[str, threading.Semaphore] = field(default_factory=dict)
+    refusals: int = 0  # of files that are not needed, in a row
 
     def settled(self, source: Source) -> bool:
         """Whether nothing is left to do for a file."""
@@ -213,28 +217,45 @@ class Acquisition:
 
     def _fetch(self, source: Source) -> None:
         """Try every address in turn, until what it gives is whole and can be laid out."""
-        entry, problems = self.ledger.get(source.name), []
-        if entry.get("status") == FETCHED and self.place(source).is_file():  # killed before it was laid out
-            return self._lay_out(source, sha256_of_file(self.place(source)), entry["origin"])
-        gone = True
-        for address in () if self.offline else self.addresses(source):
+        problems, gone = [], True
+        for bring in self._ways(source):
             try:
-                with self._of_host(origins.host(address)):
-                    origins.fetch(address, self.place(source), self.checksum(source), self.asking)
-                digest = self._known_digest(source)
-                self.ledger.set(source.name, status=FETCHED, origin=origins.shown(address), sha256=digest, want=_want(source))
-                return self._lay_out(source, digest, origins.shown(address))
-            except (DownloadError, ArchiveError) as error:
+                self._lay_out(source, *bring())
+                self.refusals = 0
+                return
+            except (DownloadError, ArchiveError, AcquisitionError) as error:
                 problems.append(str(error))
                 gone = gone and isinstance(error, NotThereError)
+                if isinstance(error, ToolMissingError):
+                    raise
                 if isinstance(error, ArchiveError):
                     self._forget(source, error)
-        if problems and not source.needed:
-            self.ledger.set(
-                source.name, status=UNAVAILABLE, reason="; ".join(problems), final=gone, to=source.to, want=_want(source)
-            )
-            return
-        raise AcquisitionError("; ".join(problems) or ("offline" if self.offline else "it has to be dropped by hand"))
+        problem = "; ".join(problems) or ("offline" if self.offline else "it has to be dropped by hand")
+        if source.needed:
+            raise AcquisitionError(problem)
+        self._give_up(source, problem, final=bool(problems) and gone)
+
+    def _ways(self, source: Source) -> Iterator[Callable[[], tuple[str, str]]]:
+        """What brings a file, and gives its checksum and origin: what a killed run left, then every address."""
+        entry = self.ledger.get(source.name)
+        if entry.get("status") == FETCHED and self.place(source).is_file():
+            yield lambda: (sha256_of_file(self.place(source)), entry["origin"])
+        for address in () if self.offline else self.addresses(source):
+            yield partial(self._bring, source, address)
+
+    def _bring(self, source: Source, address: str) -> tuple[str, str]:
+        with self._of_host(origins.host(address)):
+            origins.fetch(address, self.place(source), self.checksum(source), self.asking)
+        digest, origin = self._known_digest(source), origins.shown(address)
+        self.ledger.set(source.name, status=FETCHED, origin=origin, sha256=digest, want=_want(source))
+        return digest, origin
+
+    def _give_up(self, source: Source, reason: str, final: bool) -> None:
+        """Write down that a file which is not needed cannot be had; raises AcquisitionError where nothing can be, for now."""
+        self.ledger.set(source.name, status=UNAVAILABLE, reason=reason, final=final, to=source.to, want=_want(source))
+        self.refusals = 0 if final else self.refusals + 1
+        if self.refusals >= _PATIENCE and not self.offline:
+            raise AcquisitionError(f"{reason}; {self.refusals} files in a row failed in passing, so run again later")
 
     def _of_host(self, host: str) -> threading.Semaphore:
         return self.hosts.setdefault(host, threading.Semaphore(self.manners.per_host))
@@ -252,7 +273,9 @@ class Acquisition:
 
     def _forget(self, source: Source, error: ArchiveError) -> None:
         """Delete a fetched archive that is none, so that it comes from elsewhere, or anew; not for want of room."""
-        if "disk is full" not in str(error) and " are free" not in str(error):
+        if "disk is full" in str(error) or " are free" in str(error):
+            raise error
+        if self.ledger.get(source.name).get("status") == FETCHED:
             self.place(source).unlink(missing_ok=True)
             self.ledger.set(source.name, status="damaged", want="")
 
@@ -363,12 +386,17 @@ def _settle_some(made: Acquisition, todo: Sequence[Source]) -> None:
         if len(asked) > _LISTED:
             print(f"  and {len(asked) - _LISTED} more files", flush=True)
     made.pace.of += len(todo)
+    problems = []
     with ThreadPoolExecutor(made.manners.parallel) as pool:
-        problems = [problem for problem in pool.map(made.settle, todo) if problem]
+        for problem in pool.map(made.settle, todo):
+            problems += [problem] * bool(problem)
+            if made.refusals >= _PATIENCE and not made.offline:  # the host will not have it: what waits is not asked for
+                pool.shutdown(cancel_futures=True)
+                break
     if problems:
         raise AcquisitionError(
             f"{len(problems)} of {len(todo)} files of '{made.name}' are missing; the others are kept.\n  "
-            + "\n  ".join(problems)
+            + "\n  ".join([*problems[:_LISTED], *([f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else [])])
             + f"\nThen run again, or lay the whole dataset out yourself and set `datasets.{made.name}.root`."
         )
 

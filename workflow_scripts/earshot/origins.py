@@ -34,6 +34,10 @@ _BUSY = re.compile(
 )
 
 
+class ToolMissingError(DownloadError):
+    """A program that fetches is not installed."""
+
+
 @dataclass
 class Asking:
     """How origins are asked: `pace` is told how many bytes came, `pause_s` lies between two requests for videos."""
@@ -110,7 +114,7 @@ def _program(name: str, module: str) -> list[str]:
         return [found]
     if find_spec(module):
         return [sys.executable, "-m", module]
-    raise DownloadError(f"{name} is not there; {_EXTRAS}")
+    raise ToolMissingError(f"{name} is not there; {_EXTRAS}")
 
 
 def _run(command: list[str]) -> str:

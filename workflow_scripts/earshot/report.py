@@ -8,8 +8,8 @@ import base64
 import json
 import re
 import statistics
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -403,8 +403,18 @@ def problems_grid(paths: Paths, about: About, known: Sequence[str]) -> Grid:
             )
         )
     header = ("dataset", "condition", "clips", "available", "missing because", "remarks", "no sound track", "silent")
-    note = f"{whole} further corrupted sets are complete." if whole else ""
-    return Grid("Data problems, counted", header, rows, note)
+    notes = [f"{whole} further corrupted sets are complete."] if whole else []
+    return Grid("Data problems, counted", header, rows, " ".join([*notes, *_published(paths.corrupted)]))
+
+
+def _published(tables: Sequence[str]) -> Iterator[str]:
+    """Which corrupted sets are files that others published."""
+    sets: dict[str, list[str]] = defaultdict(list)
+    for facts in map(contracts.facts_of, tables):
+        if "published" in facts:
+            sets[facts["published"]].append(facts["corruption"])
+    for name, corruptions in sets.items():
+        yield f"Not made here but published files, of the dataset {name}: {', '.join(corruptions)}."
 
 
 def _condition(row: Row) -> str:
