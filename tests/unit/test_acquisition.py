@@ -430,6 +430,8 @@ def test_a_clip_is_cut_out_of_its_video(get, program, video, tmp_path):
     made = get(CLIP, video_height=240)
     assert made["v/a.mp4"]["status"] == "ok" and (get.root / "v/a.mp4").read_bytes() == Path(video).read_bytes()
     said = (tmp_path / "said").read_text()
+    get(replace(CLIP, name="x", to="x.mp4", origins=("youtube://AbCdEfGhIj_?start=101.8&end=103.8",)))
+    assert "'*101.8-103.8'" in (tmp_path / "said").read_text()
     for text in ("'*30-32'", "height<=240", "'--', 'https://www.youtube.com/watch?v=AbCdEfGhIj_'"):
         assert text in said
     assert not list(get.folder.rglob("*.mp4"))

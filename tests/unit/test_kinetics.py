@@ -89,6 +89,8 @@ def test_clips_may_be_fetched_one_by_one(root):
     assert [s.origins for s in videos] == [
         ("youtube://AAAAAAAAAAA?start=1&end=11",), ("youtube://CCCCCCCCCCC?start=127&end=137",)
     ]  # fmt: skip
+    few = kinetics_sounds.sources(root, sounds(fetch="youtube", first={"train": 0}))
+    assert [s.to for s in few if not s.needed] == [videos[1].to]
     assert videos[0].to == "train/AAAAAAAAAAA_000001_000011.mp4" == kinetics_sounds.index(root, sounds()).clips[0].video
 
 

@@ -1,7 +1,7 @@
 """Where files are to be had, by kind of address: web servers, the Hugging Face Hub, Google Drive, and clips of YouTube videos.
 
 `http(s)://…`; `hub://datasets/<owner>/<name>@<revision>/<path>` (or `hub://models/…`); `drive://<id>`; and
-`youtube://<id>?start=<s>&end=<s>`, times in whole seconds. The last two are fetched by the programs gdown and yt-dlp, which
+`youtube://<id>?start=<s>&end=<s>`, times in seconds. The last two are fetched by the programs gdown and yt-dlp, which
 are extras: these hosts change, and their programs change with them. What a program says is classified: a video that is gone
 is gone for good, while a host that is busy may be asked again later.
 """
@@ -145,11 +145,11 @@ def _from_drive(address: str, out: Path, sha256: str, asking: Asking) -> None:
 def _from_youtube(address: str, out: Path, sha256: str, asking: Asking) -> None:
     query = parse_qs(urlsplit(address).query)
     try:
-        start, end = int(query["start"][0]), int(query["end"][0])
+        start, end = float(query["start"][0]), float(query["end"][0])
     except (KeyError, ValueError):
-        start = end = 0
+        start = end = 0.0
     video = address.removeprefix("youtube://").partition("?")[0]  # ids tell capitals apart
-    if not re.fullmatch(r"[\w-]{11}", video) or start >= end:
+    if not re.fullmatch(r"[\w-]{11}", video) or not 0 <= start < end < 1e6:
         raise DownloadError(f"'{address}' is not youtube://<id>?start=<s>&end=<s>")
     asking.wait_for_turn()
     stem = out.with_name(f"{out.stem}.fetching")
@@ -157,7 +157,7 @@ def _from_youtube(address: str, out: Path, sha256: str, asking: Asking) -> None:
         *_program("yt-dlp", "yt_dlp"), "--ignore-config", "--no-playlist", "--quiet", "--no-warnings", "--no-progress",
         "--force-overwrites", "--socket-timeout", str(round(asking.timeout_s)), "--ffmpeg-location", media.ffmpeg_binary(),
         "--format", f"bv*[height<={asking.height}]+ba/b[height<={asking.height}]/wv*+ba/w", "--merge-output-format", "mp4",
-        "--remux-video", "mp4", "--download-sections", f"*{start}-{end}", "--force-keyframes-at-cuts",
+        "--remux-video", "mp4", "--download-sections", f"*{start:g}-{end:g}", "--force-keyframes-at-cuts",
         "--output", f"{str(stem).replace('%', '%%')}.%(ext)s", "--", f"https://www.youtube.com/watch?v={video}",
     ]  # fmt: skip
     made = stem.with_name(f"{stem.name}.mp4")
@@ -187,7 +187,7 @@ def _last_line(problem: str) -> str:
     return re.sub(r"^ERROR: (\[[\w:+-]+\] )?", "", line)[:200]
 
 
-def _refuse_short(path: Path, seconds: int, video: str) -> None:
+def _refuse_short(path: Path, seconds: float, video: str) -> None:
     try:
         found = media.probe(path).duration
     except MediaError as error:

@@ -6,14 +6,14 @@ whether they have class folders, and in how these are spelt. Source: Kay et al.,
 2017, and the public copy of the CVD Foundation.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
-from earshot.datasets import ClipRow, DatasetError, Source
+from earshot.datasets import ClipRow, DatasetError, Index, Source
 from earshot.datasets._lists import files_by_name, table
 from earshot.datasets._prepared import checked, text
 from earshot.label_spaces import Finder
@@ -63,6 +63,11 @@ class Annotated(NamedTuple):
         """The name of its file."""
         return f"{self.video}_{self.start:06d}_{self.end:06d}{SUFFIX}"
 
+    @property
+    def clip(self) -> str:
+        """The name of its clip."""
+        return f"{self.part}/{PurePosixPath(self.name).stem}"
+
 
 def annotated(root: Path, part: str, classes: Sequence[str]) -> Iterator[Annotated]:
     """The annotated clips of some classes, by their names in `classes`; raises DatasetError for a row that cannot be used."""
@@ -94,7 +99,7 @@ class Files:
 def clip(row: Annotated, split: str, files: Files) -> ClipRow:
     """A clip, named by its part and id, wherever its file is."""
     path = files.place(row.name, row.part)
-    return ClipRow(path, split, row.label, clip=f"{row.part}/{PurePosixPath(row.name).stem}", group=row.video)
+    return ClipRow(path, split, row.label, clip=row.clip, group=row.video)
 
 
 def lists(options: Fetching) -> list[Source]:
@@ -110,8 +115,10 @@ def lists(options: Fetching) -> list[Source]:
     return found
 
 
-def videos(root: Path, options: Fetching, wanted: Sequence[Annotated]) -> list[Source]:
-    """What brings the files of some rows, once the lists are there."""
+def videos(root: Path, options: Fetching, rows: Iterable[Annotated], used: Index) -> list[Source]:
+    """What brings the files of those rows whose clips are used, once the lists are there."""
+    names_used = {clip.clip for clip in used.clips}
+    wanted = list({row.clip: row for row in rows if row.clip in names_used}.values())
     if options.fetch == "youtube":
         return [_cut(row) for row in wanted]
     if options.fetch == "none":

@@ -44,8 +44,8 @@ def sources(root: Path, options: Options) -> list[Source]:
     named = lists(options)
     if not all((root / source.to).exists() for source in named):
         return named
-    rows = [row for part, _ in options.splits for row in annotated(root, part, SPEC.classes or ())]
-    return [*named, *videos(root, options, rows)]
+    rows = (row for part, _ in options.splits for row in annotated(root, part, SPEC.classes or ()))
+    return [*named, *videos(root, options, rows, index(root, options))]
 
 
 def index(root: Path, options: Options) -> Index:

@@ -41,7 +41,7 @@ def sources(root: Path, options: Options) -> list[Source]:
     named = lists(options)
     if not all((root / source.to).exists() for source in named):
         return named
-    return [*named, *videos(root, options, [row for row, _ in _rows(root, options)])]
+    return [*named, *videos(root, options, (row for row, _ in _rows(root, options)), index(root, options))]
 
 
 def index(root: Path, options: Options) -> Index:
