@@ -13,14 +13,14 @@ rule take_published:  # corrupted files that others published, in the place of o
         clips="<data>/{dataset}/clips.parquet",
     output:
         clips="<data>/{dataset}-c/{corruption}/{severity}/clips.parquet",
-    wildcard_constraints:
-        dataset="|".join(CONFIG.corruption.published) or "(?!)",
-        corruption="|".join(PUBLISHED) or "(?!)",
-        severity="5",
     log:
         "<logs>/take_published/{dataset}/{corruption}-{severity}.log",
     benchmark:
         "<benchmarks>/take_published/{dataset}/{corruption}-{severity}.tsv"
+    wildcard_constraints:
+        dataset="|".join(CONFIG.corruption.published) or "(?!)",
+        corruption="|".join(PUBLISHED) or "(?!)",
+        severity="5",
     conda:
         "../envs/media.yaml"
     threads: CONFIG.runtime.workers
