@@ -209,7 +209,7 @@ def vggsound(clips: Clips, url: Url) -> Miniature:
     videos = {"---1_cCGK4M_30_40": clips.mp4(1, 10), "---1_cCGK4M_50_60": clips.mp4(2, 10)}
     return Miniature(
         "vggsound", {"train": 2, "test": 1}, {"train": 1, "test": 1}, {"leak": 1, "unavailable": 1},
-        {"videos/-0A_b-c_D_e_000000": "Private video"}, {"vggsound.csv": lines(*rows)}, videos=videos,
+        {"-0A_b-c_D_e_000000": "Private video"}, {"vggsound.csv": lines(*rows)}, videos=videos,
         options={"val_share": 0},
     )  # fmt: skip
 

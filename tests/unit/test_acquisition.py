@@ -167,6 +167,8 @@ def test_another_wish_unpacks_again(get, source, files):  # noqa: F811
     assert not (get.root / "b").exists()
     get(replace(one, members=frozenset({"a", "b"})))
     assert (get.root / "b").exists() and len(files.asked) == 2
+    get(replace(one, members=frozenset({"b"})))  # all of that is there
+    assert len(files.asked) == 2
 
 
 def test_a_truncated_archive_is_noticed_without_a_checksum_and_comes_from_elsewhere(get, source, files):  # noqa: F811

@@ -78,3 +78,24 @@ def test_a_wrong_row_is_refused_with_its_line(root, row, told):
     (root / "test_set.csv").write_text(f"{HEADER}{row}\n")
     with pytest.raises(DatasetError, match=told):
         avmit.index(root, options())
+
+
+def test_the_authors_lists_of_training_and_validation_clips(root):
+    header = "filename,actual_label,r1,r2,r3,label,video_location,tfrecord_filename\n"
+    (root / "train.csv").write_text(f"{header}cooking/yt-a_1.mp4,cooking,0,0,3,frying,MIT_training,x\n")
+    (root / "val.csv").write_text(f"{header}barking/v_2.mp4,barking,0,0,3,barking,MIT_validation,x\n")
+    found = avmit.index(root, options(train_list="train.csv", val_list="val.csv"))
+    assert [(c.video, c.split, c.label) for c in found.clips][:2] == [
+        ("validation/barking/v_2.mp4", "val", "barking"), ("training/cooking/yt-a_1.mp4", "train", "frying")
+    ]  # fmt: skip
+    assert found.expected == {"train": 6_560, "val": 736, "test": 960}
+
+
+def test_clips_of_one_video_are_one_recording(root):
+    rated = [
+        f"barking/{yt}v{k}_{n}.mp4,0,0,3,barking,barking,training,x" for k in range(60) for yt, n in (("yt-", 1), ("", 22))
+    ]
+    (root / "video_ratings.csv").write_text(RATED + "\n".join(rated) + "\n")
+    clips = avmit.index(root, options(val_share=0.3)).clips
+    held = {c.group for c in clips if c.split == "val"}
+    assert 8 < len(held) < 30 and not held & {c.group for c in clips if c.split == "train"}

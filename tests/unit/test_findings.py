@@ -1,12 +1,13 @@
 """What is wrong with a dataset beyond single files."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from fake_results import clip_row
 
 from earshot import contracts
-from earshot.datasets import ClipRow, Index, QuestionRow
+from earshot.datasets import ClipRow, EventRow, Index, MaskRow, QuestionRow
 from earshot.datasets import ave as ave_plugin
 from earshot.findings import find, split_hash, summary
 from earshot.indexing import probe_all
@@ -92,6 +93,10 @@ LISTED = Index(("dog", "cat"), CLIPS)
         Index(("dog", "cat"), (CLIPS[0], ClipRow("b.mp4", "test", "cat", start=1.0))),
         Index(("dog", "cat"), CLIPS[:1]),
         Index(("dog", "cat"), CLIPS, questions=(QuestionRow("1", "a.mp4", "test", "t", "k", "dog"),)),
+        Index(("dog", "cat"), CLIPS, events=(EventRow("a.mp4", "audio", "dog", 1, 3),)),
+        Index(("dog", "cat"), CLIPS, events=(EventRow("a.mp4", "audio", "dog", 1, 4),)),
+        Index(("dog", "cat"), CLIPS, events=(EventRow("a.mp4", "weak", "dog", math.nan, math.nan),)),
+        Index(("dog", "cat"), CLIPS, masks=(MaskRow("a.mp4", 0, "m.png"),)),
     ],
 )
 def test_the_identity_of_splits_changes_with_what_is_asked(other):
@@ -101,6 +106,11 @@ def test_the_identity_of_splits_changes_with_what_is_asked(other):
 def test_the_identity_of_splits_does_not_change_with_order_and_files():
     turned = Index(("dog", "cat"), CLIPS[::-1], remarks=("nothing",))
     assert split_hash(LISTED, names(LISTED)) == split_hash(turned, names(turned))
+
+
+def test_the_identity_of_splits_does_not_depend_on_the_folder_of_videos():
+    moved = Index(("dog", "cat"), tuple(replace(clip, video=f"elsewhere/{clip.video}") for clip in CLIPS))
+    assert split_hash(LISTED, names(LISTED)) == split_hash(moved, names(moved))
 
 
 def names(listed):

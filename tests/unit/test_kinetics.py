@@ -7,6 +7,7 @@ import pytest
 from earshot import label_spaces
 from earshot.datasets import DatasetError, kinetics50, kinetics_sounds
 
+TAPS = "tap dancing,AAAAAAAAAAA,1,11"
 HEADER = "label,youtube_id,time_start,time_end,split,is_cc\n"
 PATHS = ("https://h/train/part_0.tar.gz", "https://h/train/part_1.tar.gz")
 
@@ -89,8 +90,11 @@ def test_clips_may_be_fetched_one_by_one(root):
     assert [s.origins for s in videos] == [
         ("youtube://AAAAAAAAAAA?start=1&end=11",), ("youtube://CCCCCCCCCCC?start=127&end=137",)
     ]  # fmt: skip
-    few = kinetics_sounds.sources(root, sounds(fetch="youtube", first={"train": 0}))
-    assert [s.to for s in few if not s.needed] == [videos[1].to]
+    few = kinetics_sounds.sources(root, sounds(fetch="youtube", first={"train": 1}))
+    assert [s.to for s in few if not s.needed] == [video.to for video in videos]
+    annotate(root, "train", [TAPS, "tap dancing,EEEEEEEEEEE,1,11"])
+    few = kinetics_sounds.sources(root, sounds(fetch="youtube", first={"train": 1}))
+    assert [s.to for s in few if not s.needed] == [video.to for video in videos]
     assert videos[0].to == "train/AAAAAAAAAAA_000001_000011.mp4" == kinetics_sounds.index(root, sounds()).clips[0].video
 
 
@@ -114,28 +118,59 @@ def test_a_wrong_row_is_refused_with_its_line(root, row, told):
         kinetics_sounds.index(root, sounds())
 
 
-def test_a_row_that_names_a_clip_again_is_told(root):
-    annotate(root, "train", ["tap dancing,AAAAAAAAAAA,1,11"] * 2)
+def test_rows_that_name_a_clip_again_and_classes_without_clips_are_told(root):
+    annotate(root, "train", [TAPS] * 2)
     found = kinetics_sounds.index(root, sounds())
     assert len(found.clips) == 2
-    assert found.remarks == (
-        "rows that name a clip again, and are not used: 1 (train/AAAAAAAAAAA_000001_000011 as train tap dancing)",
-    )
+    again, absent = found.remarks
+    assert again.endswith("and are not used: 1 (train/AAAAAAAAAAA_000001_000011 as train tap dancing)")
+    assert absent.startswith("classes of which no clip is listed: 29 (")
+
+
+def test_an_empty_list_is_refused(root):
+    annotate(root, "val", [])
+    with pytest.raises(DatasetError, match=r"val\.csv: the list is empty"):
+        kinetics_sounds.index(root, sounds())
 
 
 def test_the_lists_of_ogm_ge(root):
+    annotate(root, "test", ["blowing nose,CCCCC_CCCCC,127,137"])
     (root / "train.txt").write_text("AAAAAAAAAAA_000001_000011,10,2\n")
-    (root / "test.txt").write_text("CCCCC_CCCCC_127,10,0\n\n")
-    found = kinetics_sounds.index(root, sounds(ogm_train="train.txt", ogm_test="test.txt"))
+    (root / "ogm_test.txt").write_text("CCCCC_CCCCC_127,10,0\nEEEEEEEEEEE_5,10,0\n\n")
+    given = {"ogm_train": "train.txt", "ogm_test": "ogm_test.txt"}
+    found = kinetics_sounds.index(root, sounds(**given))
     assert [(c.clip, c.split, c.label) for c in found.clips] == [
         ("train/AAAAAAAAAAA_000001_000011", "train", found.classes[2]),
-        ("val/CCCCC_CCCCC_000127_000137", "test", "blowing nose"),
+        ("test/CCCCC_CCCCC_000127_000137", "test", "blowing nose"),
+        ("test/EEEEEEEEEEE_000005_000015", "test", "blowing nose"),
     ]
-    (root / "test.txt").write_text("CCCCC_CCCCC_127,10,31\n")
+    assert found.expected == {"train": 14_799, "val": 0, "test": 2_597}
+    assert [s.name for s in kinetics_sounds.sources(root, sounds(**given))][2] == "annotations/test.csv"
+    (root / "ogm_test.txt").write_text("CCCCC_CCCCC_127,10,31\n")
     with pytest.raises(DatasetError, match=r"line 1: .* is not <clip>,<seconds>,<class below 31>"):
-        kinetics_sounds.index(root, sounds(ogm_train="train.txt", ogm_test="test.txt"))
+        kinetics_sounds.index(root, sounds(**given))
+    with pytest.raises(DatasetError, match="number the 31 classes, and `classes` is 32"):
+        kinetics_sounds.index(root, sounds(**given, classes="32"))
     with pytest.raises(DatasetError, match="go together"):
         kinetics_sounds.index(root, sounds(ogm_train="train.txt"))
+
+
+def test_a_class_of_ones_own_must_be_one_of_kinetics(root, tmp_path):
+    (tmp_path / "mine.csv").write_text("index,name\n0,tap dancing\n1,playin accordion\n")
+    with pytest.raises(DatasetError, match="1 of 2 classes are not in the label space: playin accordion"):
+        kinetics_sounds.index(root, sounds(classes=str(tmp_path / "mine.csv")))
+
+
+def test_links_are_followed_and_hidden_folders_are_not(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "tap").mkdir()
+    (elsewhere / "tap" / "AAAAAAAAAAA_000001_000011.mp4").write_bytes(b"x")
+    (elsewhere / "loop").symlink_to(elsewhere)
+    (root / "train").symlink_to(elsewhere)
+    (root / ".unpacking").mkdir()
+    (root / ".unpacking" / "CCCCCCCCCCC_000127_000137.mp4").write_bytes(b"half")
+    first, second = kinetics_sounds.index(root, sounds()).clips
+    assert first.video == "train/tap/AAAAAAAAAAA_000001_000011.mp4" and second.video.startswith("val/")
 
 
 def test_classes_that_are_no_list_are_refused(root):
@@ -154,18 +189,27 @@ def test_kinetics50_has_classes_of_kinetics(root):
 
 def test_the_lists_of_read(root):
     names = kinetics50.SPEC.classes
-    (root / "labels.csv").write_text(f"index,mid,display_name\n0,ks_0,{names[7].replace(' ', '_')}\n")
-    for name in ("train", "test"):
-        rows = {"data": [{"video_id": f"{name[0] * 11}_000001_000011", "wav": "x.wav", "labels": "ks_0"}]}
+    (root / "labels.csv").write_text("index,mid\n0,dying_hair\n")
+    for name, video in (("train", "AAAAAAAAAAA"), ("test", "CCCCCCCCCCC.mp4")):
+        rows = {"data": [{"video_id": video, "wav": "x.wav", "labels": names[7].replace(" ", "_")}]}
         (root / f"{name}.json").write_text(json.dumps(rows))
+    (root / "val").mkdir()
+    (root / "val" / "CCCCCCCCCCC_000127_000137.mp4").write_bytes(b"x")
     options = kinetics50.Options(train_json="train.json", test_json="test.json", labels_csv="labels.csv", val_share=0)
     found = kinetics50.index(root, options)
-    assert [(c.split, c.label) for c in found.clips] == [("train", names[7]), ("test", names[7])]
-    assert found.expected == {"train": 29_204, "test": 2_466}
+    assert [(c.split, c.label, c.clip) for c in found.clips] == [
+        ("train", names[7], "train/AAAAAAAAAAA"), ("test", names[7], "test/CCCCCCCCCCC")
+    ]  # fmt: skip
+    assert found.clips[1].video == "val/CCCCCCCCCCC_000127_000137.mp4"
+    assert found.expected == {"train": 29_204, "val": 0, "test": 2_466}
     assert kinetics50.sources(root, options) == []
     (root / "test.json").write_text('{"data": [{"video_id": "x", "labels": "ks_9"}]}')
     with pytest.raises(DatasetError, match="entry 1: 'ks_9' is none of the 50 classes"):
         kinetics50.index(root, options)
+    (root / "labels.csv").write_text(f"index,mid,display_name\n0,ks_9,{names[3]}\n")
+    assert kinetics50.index(root, options).clips[1].label == names[3]
     (root / "test.json").write_text("[]")
     with pytest.raises(DatasetError, match='no JSON object with a list "data"'):
         kinetics50.index(root, options)
+    with pytest.raises(DatasetError, match="give `test_json` as well"):
+        kinetics50.index(root, kinetics50.Options(train_json="train.json"))

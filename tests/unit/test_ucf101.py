@@ -132,6 +132,7 @@ def test_a_list_lies_in_a_folder_of_its_corruption_or_beside_the_others(corrupte
     [
         ("gauss/Archery/v_a.mp4 4 3", "line 1: class 3 is BabyCrawling, and the folder Archery"),
         ("gauss/Archery/v_a.mp4 4 101", "is not <path> <frames> <class id below 101>"),
+        ("gauss/Archery/.. 4 2", "cannot be the name of a video"),
         ("v_a.mp4 4 2", "is not <path> <frames> <class id"),
         ("", "the list is empty"),
     ],

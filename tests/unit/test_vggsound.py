@@ -1,5 +1,7 @@
 """VGGSound: a list of ids and seconds."""
 
+import json
+
 import pytest
 
 from earshot.datasets import DatasetError, vggsound
@@ -67,3 +69,16 @@ def test_a_wrong_list_is_refused_with_its_line(tmp_path, text, told):
     (tmp_path / "vggsound.csv").write_text(text)
     with pytest.raises(DatasetError, match=told):
         vggsound.index(tmp_path, options())
+
+
+def test_the_test_list_of_read(root):
+    rows = [{"video_id": "BBBBBBBBBBB", "labels": "vgg_3"}, {"video_id": "DDDDDDDDDDD", "labels": "vgg_0"}]
+    (root / "vgg_test.json").write_text(json.dumps({"data": rows}))
+    found = vggsound.index(root, options(test_json="vgg_test.json"))
+    assert [c.clip for c in found.clips if c.split == "test"] == ["BBBBBBBBBBB_000000"]
+    assert "not used: 1 (DDDDDDDDDDD)" in found.remarks[0] and found.expected == {"test": 14_046}
+
+
+def test_names_of_clips_do_not_depend_on_names_of_files(root):
+    one, other = vggsound.index(root, options()), vggsound.index(root, options(pattern="{id}", videos="v"))
+    assert [c.clip for c in one.clips[2:]] == [c.clip for c in other.clips[2:]] == ["BBBBBBBBBBB_000000", "CCCCCCCCCCC_000007"]

@@ -149,11 +149,16 @@ class Acquisition:
     def settled(self, source: Source) -> bool:
         """Whether nothing is left to do for a file."""
         entry = self.ledger.get(source.name)
-        if entry.get("want") != _want(source):
+        if entry.get("want") != _want(source) or not self._had(source, entry):
             return False
         if entry["status"] == UNAVAILABLE:
             return bool(entry["final"]) and not self.dropped(source)
         return entry["status"] == OK and self._fits(source, entry)
+
+    def _had(self, source: Source, entry: Entry) -> bool:
+        """Whether all wanted members were among those wanted when the archive was unpacked."""
+        before = self.ledger.get(entry.get("members", "")).get("names")
+        return before is None or (source.members is not None and source.members <= set(before))
 
     def _fits(self, source: Source, entry: Entry) -> bool:
         """Whether what was written down is still there, and still right."""
@@ -295,7 +300,13 @@ class Acquisition:
         into = self.root / source.to
         files = unpack(self.place(source), into, below=source.below, members=source.members, limit=source.unpacked)
         ends = [files[0], files[-1]] if files else []
-        self._write_down(source, digest, origin, files=len(files), ends=ends, size=self.place(source).stat().st_size)
+        wanted = ""
+        if source.members is not None:  # many archives share what is wanted of them, so it is kept once
+            names = sorted(source.members)
+            wanted = f"members/{fingerprint(names)}"
+            if not self.ledger.get(wanted):
+                self.ledger.set(wanted, names=names)
+        self._write_down(source, digest, origin, files=len(files), ends=ends, members=wanted, size=_size(self.place(source)))
 
     def _write_down(self, source: Source, digest: str, origin: str, **more: Any) -> None:
         path = self.root / source.to
@@ -427,8 +438,7 @@ def _size(path: Path) -> int:
 
 def _want(source: Source) -> str:
     """What a file is laid out as: another wish makes it anew."""
-    members = sorted(source.members) if source.members is not None else None
-    return fingerprint([source.to, source.unpack, source.below, members])
+    return fingerprint([source.to, source.unpack, source.below, source.members is None])
 
 
 def _stamp(path: Path) -> list[int]:

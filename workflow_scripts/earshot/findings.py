@@ -8,9 +8,10 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from pathlib import PurePosixPath
 from typing import Any
 
-from earshot.datasets import Index
+from earshot.datasets import EventRow, Index, MaskRow, name_of
 from earshot.files import fingerprint
 
 LEAK, DUPLICATE, UNAVAILABLE = "leak", "duplicate", "unavailable"
@@ -113,8 +114,20 @@ def summary(rows: Sequence[Row], found: Sequence[Row]) -> dict[str, dict[str, in
 
 
 def split_hash(listed: Index, clip_ids: Sequence[str]) -> str:
-    """Identity of what is asked of which clip in which split: of the lists alone, whatever of the files is there."""
+    """Identity of what is asked of which clip in which split: of the lists alone, whatever of the files is there, and where.
+
+    Clips count by their names without folders, unless two would share one.
+    """
+    short = [PurePosixPath(name).name for name in clip_ids]
+    names = dict(zip(clip_ids, short if len(set(short)) == len(short) else clip_ids, strict=True))
+
+    def short_of(row: EventRow | MaskRow) -> str:
+        return names.get(name_of(row), name_of(row))
+
     pairs = zip(listed.clips, clip_ids, strict=True)
-    clips = sorted([clip.split, name, clip.label, clip.start, clip.end] for clip, name in pairs)
+    clips = sorted([clip.split, names[name], clip.label, clip.start, clip.end] for clip, name in pairs)
+    events = sorted([short_of(row), row.modality, row.label, str(row.onset), str(row.offset)] for row in listed.events)
     questions = sorted([row.question, row.split, row.answer] for row in listed.questions)
-    return fingerprint({"classes": list(listed.classes), "clips": clips, "questions": questions})
+    masks = sorted([short_of(row), row.second] for row in listed.masks)
+    asked = {"classes": list(listed.classes), "clips": clips, "events": events, "questions": questions, "masks": masks}
+    return fingerprint(asked)

@@ -3,13 +3,13 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from earshot import contracts, plugins, prepared, probing, questions
 from earshot.config import overrides
-from earshot.datasets import ClipRow, DatasetError, EventRow, Index, MaskRow, Parts, QuestionRow
+from earshot.datasets import ClipRow, DatasetError, EventRow, Index, MaskRow, Parts, QuestionRow, name_of
 from earshot.findings import find, split_hash, summary
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -98,16 +98,6 @@ def readable(name: str) -> str:
     """A class's name as words, for language models: `ApplyEyeMakeup` and `apply_eye_makeup` are `apply eye makeup`."""
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return (parted if parted == name else parted.lower()).replace("_", " ")
-
-
-def clip_id(video: str) -> str:
-    """A clip's name: its path below the root, without suffix."""
-    return PurePosixPath(video).with_suffix("").as_posix()
-
-
-def name_of(row: ClipRow | EventRow | QuestionRow | MaskRow) -> str:
-    """The name of the clip of a row: its own or, if it has none, that of its file."""
-    return row.clip or clip_id(row.video)
 
 
 def probe_all(

@@ -32,7 +32,10 @@ def take(
     module = plugins.load("datasets", published["plugin"])
     options = overrides(module.Options, dict(published["options"]), f"datasets.{published['name']}.options")
     root = Path(published["root"])
-    files = {stem: path for path, stem in module.published(root, options, corruption)}
+    named = module.published(root, options, corruption)
+    files = {stem: path for path, stem in named}
+    if len(files) < len(named):
+        print(f"{corruption}: {len(named) - len(files)} rows of the list name a clip again, and are not used")
     wanted = [row for row in contracts.read(clips, contracts.CLIPS) if row["split"] in splits]
     by_stem = _by_stem(wanted, clips)
     listed = [by_stem[stem] for stem in files if stem in by_stem]

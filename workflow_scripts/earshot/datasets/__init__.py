@@ -14,7 +14,7 @@ A clip's name is its path without suffix, unless `ClipRow.clip` gives another; r
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,16 @@ class Index:
     words: tuple[str, ...] = ()
     expected: Mapping[str, int] = field(default_factory=dict)
     audible: frozenset[str] | None = None
+
+
+def clip_id(video: str) -> str:
+    """A clip's name: its path below the root, without suffix."""
+    return PurePosixPath(video).with_suffix("").as_posix()
+
+
+def name_of(row: ClipRow | EventRow | QuestionRow | MaskRow) -> str:
+    """The name of the clip of a row: its own or, if it has none, that of its file."""
+    return row.clip or clip_id(row.video)
 
 
 class DatasetError(ValueError):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field
 
 from earshot.datasets import ClipRow, DatasetError, Index, Source
-from earshot.datasets._lists import files_by_name, table
+from earshot.datasets._lists import First, files_by_name, table
 from earshot.datasets._prepared import checked, text
 from earshot.label_spaces import Finder
 
@@ -26,6 +26,7 @@ _COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 _HINT = f"the annotations are at {_STORE}/annotations"
 _REPLACED = "replacement_for_corrupted_k400.tgz"
 SUFFIX = ".mp4"
+PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
 class Fetching(BaseModel, extra="forbid"):
@@ -34,12 +35,12 @@ class Fetching(BaseModel, extra="forbid"):
     fetch: Literal["cvdf", "youtube", "none"] = Field(
         "cvdf", description="cvdf: every archive of a part is fetched and only the needed files kept; youtube: clip by clip"
     )
-    train: tuple[Part, ...] = Field(("train",), description="parts of Kinetics-400 that are trained on")
-    test: tuple[Part, ...] = Field(("val",), description="parts of Kinetics-400 that are tested on")
+    train: tuple[Part, ...] = Field(("train",), min_length=1, description="parts of Kinetics-400 that are trained on")
+    test: tuple[Part, ...] = Field(("val",), min_length=1, description="parts of Kinetics-400 that are tested on")
     val_share: float = Field(
         0.1, ge=0, lt=1, description="share of the training videos that is held out, by a hash of their ids"
     )
-    first: dict[Part, int] = Field(
+    first: First = Field(
         default_factory=dict, description="only so many clips of a split, from the top of its list; to try things out"
     )
 
@@ -71,13 +72,23 @@ class Annotated(NamedTuple):
 
 def annotated(root: Path, part: str, classes: Sequence[str]) -> Iterator[Annotated]:
     """The annotated clips of some classes, by their names in `classes`; raises DatasetError for a row that cannot be used."""
-    path, find = root / "annotations" / f"{part}.csv", Finder(classes)
+    path, find, empty = root / "annotations" / f"{part}.csv", Finder(classes), True
     for where, row in table(path, _COLUMNS, _HINT):
+        empty = False
         if label := find(row["label"]):
             times = row["time_start"], row["time_end"]
             if not all(time.isdecimal() for time in times) or int(times[0]) >= int(times[1]):
                 raise DatasetError(f"{where}: a clip from '{times[0]}' to '{times[1]}' is none of whole seconds; correct it")
             yield Annotated(label, checked(row["youtube_id"], where), int(times[0]), int(times[1]), part)
+    if empty:
+        raise DatasetError(f"{path}: the list is empty; fetch it again")
+
+
+def parts_of(root: Path) -> dict[str, str]:
+    """The part of every video in the annotations that are there."""
+    paths = {part: root / "annotations" / f"{part}.csv" for part in PARTS}
+    there = {part: path for part, path in paths.items() if path.exists()}
+    return {row["youtube_id"]: part for part, path in there.items() for _, row in table(path, _COLUMNS, _HINT)}
 
 
 class Files:
@@ -95,6 +106,14 @@ class Files:
                     return path
         return paths[0] if paths else f"{part}/{name}"
 
+    def beginning(self, name: str, part: str) -> str:
+        """Path of the file of that name or else, if there is but one, of that whose name goes on with `_<start>_<end>`."""
+        if f"{name}{SUFFIX}" not in self._found:
+            longer = [other for other in self._found if other.startswith(f"{name}_")]
+            if len(longer) == 1:
+                return self.place(longer[0], part)
+        return self.place(f"{name}{SUFFIX}", part)
+
 
 def clip(row: Annotated, split: str, files: Files) -> ClipRow:
     """A clip, named by its part and id, wherever its file is."""
@@ -102,9 +121,9 @@ def clip(row: Annotated, split: str, files: Files) -> ClipRow:
     return ClipRow(path, split, row.label, clip=row.clip, group=row.video)
 
 
-def lists(options: Fetching) -> list[Source]:
-    """The annotations of the parts that are used and, for their archives, the lists of these."""
-    parts = dict.fromkeys(part for part, _ in options.splits)
+def lists(options: Fetching, every: bool = False) -> list[Source]:
+    """The annotations of the parts that are used, or of every one, and, for their archives, the lists of these."""
+    parts = dict.fromkeys(PARTS if every else (part for part, _ in options.splits))
     found = [
         Source(f"annotations/{p}.csv", f"annotations/{p}.csv", (f"{_STORE}/annotations/{p}.csv",), by_hand=_HINT) for p in parts
     ]
@@ -123,7 +142,7 @@ def videos(root: Path, options: Fetching, rows: Iterable[Annotated], used: Index
         return [_cut(row) for row in wanted]
     if options.fetch == "none":
         return []
-    names = {part: frozenset(row.name for row in wanted if row.part == part) for part, _ in options.splits}
+    names = {part: frozenset(row.name for row in wanted if row.part == part) for part in PARTS}
     found = [source for part, some in names.items() if some for source in _archives(root, part, some)]
     everything = frozenset(name for some in names.values() for name in some)
     address = (f"{_STORE}/{_REPLACED}",)

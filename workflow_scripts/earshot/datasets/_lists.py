@@ -6,10 +6,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from earshot.datasets import ClipRow, DatasetError
 from earshot.datasets._prepared import text, told
+
+First = dict[Literal["train", "val", "test"], Annotated[int, Field(ge=1)]]  # at most so many clips of a split
 
 
 def table(path: Path, columns: Sequence[str], hint: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -31,8 +35,20 @@ def hashed(name: str) -> float:
 
 def held_out(clips: Iterable[ClipRow], share: float) -> list[ClipRow]:
     """About a share of the training recordings become validation, whole and chosen by a hash of their names."""
-    named = ((clip, clip.group or clip.video) for clip in clips)
+    named = ((clip, clip.group or clip.clip or clip.video) for clip in clips)
     return [replace(c, split="val") if c.split == "train" and hashed(name) < share else c for c, name in named]
+
+
+def held(published: Mapping[str, int], clips: Iterable[ClipRow]) -> dict[str, int]:
+    """Published counts of splits, less what was held out of the training clips."""
+    count = sum(clip.split == "val" for clip in clips)
+    return {**published, "train": published["train"] - count, "val": count} if "train" in published else dict(published)
+
+
+def without_clips(classes: Iterable[str], clips: Iterable[ClipRow]) -> tuple[str, ...]:
+    """A remark that names the classes of which no clip is listed."""
+    found = {clip.label for clip in clips}
+    return told("classes of which no clip is listed", (name for name in classes if name not in found))
 
 
 def first_of(clips: Sequence[ClipRow], first: Mapping[Any, int]) -> tuple[ClipRow, ...]:
@@ -56,9 +72,13 @@ def distinct(clips: Iterable[ClipRow]) -> tuple[list[ClipRow], tuple[str, ...]]:
 
 
 def files_by_name(root: Path, suffixes: Sequence[str]) -> dict[str, list[str]]:
-    """Paths below a folder, by the names of files, sorted."""
+    """Paths below a folder, by the names of files, sorted; links are followed, hidden folders left out."""
     found: dict[str, list[str]] = {}
-    for folder, _, names in os.walk(root):
+    seen: set[str] = set()
+    for folder, inside, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        inside[:] = sorted(name for name in inside if not name.startswith(".") and real not in seen)
+        seen.add(real)
         place = Path(folder).relative_to(root)
         for name in names:
             if name.lower().endswith(tuple(suffixes)):

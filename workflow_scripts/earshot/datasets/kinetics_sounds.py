@@ -8,15 +8,15 @@ id>_<second>`. Sources: Arandjelovic and Zisserman, "Look, Listen and Learn", IC
 pritamqu/CrissCross issue 4, GeWu-Lab/OGM-GE_CVPR2022.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
 
 from earshot import label_spaces
 from earshot.datasets import Dataset, DatasetError, Index, Source
-from earshot.datasets._kinetics import HOME, RESTRICTED, Annotated, Fetching, Files, annotated, clip, lists, videos
-from earshot.datasets._lists import distinct, first_of, held_out
+from earshot.datasets._kinetics import HOME, RESTRICTED, Annotated, Fetching, Files, annotated, clip, lists, parts_of, videos
+from earshot.datasets._lists import distinct, first_of, held, held_out, without_clips
 from earshot.datasets._prepared import checked, text
 
 SPEC = Dataset(
@@ -26,6 +26,7 @@ SPEC = Dataset(
     home=HOME, restricted=RESTRICTED,
 )  # fmt: skip
 _SECONDS = 10
+_OGM_EXPECTED = {"train": 14_799, "test": 2_597}
 
 
 class Options(Fetching):
@@ -38,7 +39,7 @@ class Options(Fetching):
 
 def sources(root: Path, options: Options) -> list[Source]:
     """The annotations and, once they are there, the clips of the classes."""
-    named = lists(options)
+    named = lists(options, every=bool(options.ogm_train))
     if not all((root / source.to).exists() for source in named):
         return named
     return [*named, *videos(root, options, (row for row, _ in _rows(root, options)), index(root, options))]
@@ -48,15 +49,20 @@ def index(root: Path, options: Options) -> Index:
     """List the clips; raises DatasetError for lists that cannot be used."""
     classes, files = _classes(options), Files(root)
     clips, remarks = distinct([clip(row, split, files) for row, split in _rows(root, options)])
-    return Index(classes, first_of(held_out(clips, options.val_share), options.first), remarks=remarks)
+    clips = held_out(clips, options.val_share)
+    told = (*remarks, *without_clips(classes, clips))
+    expected = held(_OGM_EXPECTED, clips) if options.ogm_train else {}
+    return Index(classes, first_of(clips, options.first), remarks=told, expected=expected)
 
 
 def _classes(options: Options) -> tuple[str, ...]:
     name = f"kinetics_sounds_{options.classes}" if options.classes in ("31", "32") else options.classes
     try:
-        return label_spaces.read(name).names
+        names = label_spaces.read(name).names
+        label_spaces.read("k400").positions(names)
     except label_spaces.LabelSpaceError as error:
         raise DatasetError(f"`classes: {options.classes}`: {error}") from error
+    return names
 
 
 def _rows(root: Path, options: Options) -> Iterator[tuple[Annotated, str]]:
@@ -65,15 +71,18 @@ def _rows(root: Path, options: Options) -> Iterator[tuple[Annotated, str]]:
     if bool(options.ogm_train) != bool(options.ogm_test):
         raise DatasetError("`ogm_train` and `ogm_test` go together: give both lists, or none")
     if options.ogm_train:
-        yield from ((row, "train") for row in _of_list(root / options.ogm_train, classes, options.train[0]))
-        yield from ((row, "test") for row in _of_list(root / options.ogm_test, classes, options.test[0]))
+        if classes != label_spaces.read("kinetics_sounds_31").names:
+            raise DatasetError(f"`ogm_train` and `ogm_test` number the 31 classes, and `classes` is {options.classes}")
+        parts = parts_of(root)
+        yield from ((row, "train") for row in _of_list(root / options.ogm_train, classes, parts, "train"))
+        yield from ((row, "test") for row in _of_list(root / options.ogm_test, classes, parts, "test"))
         return
     for part, split in options.splits:
         yield from ((row, split) for row in annotated(root, part, classes))
 
 
-def _of_list(path: Path, classes: Sequence[str], part: str) -> Iterator[Annotated]:
-    """The clips of a list of OGM-GE."""
+def _of_list(path: Path, classes: Sequence[str], parts: Mapping[str, str], other: str) -> Iterator[Annotated]:
+    """The clips of a list of OGM-GE, each of the part of Kinetics-400 that annotates its video, or else of `other`."""
     for number, line in enumerate(
         text(path, "the lists are in the public repository GeWu-Lab/OGM-GE_CVPR2022").splitlines(), 1
     ):
@@ -87,4 +96,5 @@ def _of_list(path: Path, classes: Sequence[str], part: str) -> Iterator[Annotate
         if len(times) > 2 or not all(time.isdecimal() for time in times):
             raise DatasetError(f"{where}: '{name}' does not end in a second, or in two; correct it")
         start, end = int(times[0]), int(times[1]) if len(times) == 2 else int(times[0]) + _SECONDS
-        yield Annotated(classes[int(label)], checked(name[:11], where), start, end, part)
+        video = checked(name[:11], where)
+        yield Annotated(classes[int(label)], video, start, end, parts.get(video, other))

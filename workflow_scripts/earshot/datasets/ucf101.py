@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from earshot import label_spaces
 from earshot.datasets import ClipRow, Dataset, DatasetError, Index, Source
-from earshot.datasets._lists import first_of, hashed
+from earshot.datasets._lists import First, first_of, hashed
 from earshot.datasets._prepared import text, told
 
 SPEC = Dataset(
@@ -40,7 +40,7 @@ class Options(BaseModel, extra="forbid"):
 
     split: Literal[1, 2, 3] = 1
     val_groups: int = Field(2, ge=0, description="groups of each class that are held out of the training list")
-    first: dict[Literal["train", "val", "test"], int] = Field(
+    first: First = Field(
         default_factory=dict, description="only so many clips of a split, from the top of its list; to try things out"
     )
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 from earshot import label_spaces
 from earshot.corruptions import UCF101C
 from earshot.datasets import ClipRow, Dataset, DatasetError, Index, Parts, Source
-from earshot.datasets._prepared import text
+from earshot.datasets._prepared import checked, text
 
 SPEC = Dataset(
     "UCF101-C (ViTTA)", "classification", label_spaces.read("ucf101").names,
@@ -38,7 +38,7 @@ class Options(BaseModel, extra="forbid"):
     videos: str = Field("level_5_ucf_val_split_1_", description="folder of `<corruption>/<Class>/v_*.mp4`")
     lists: str = Field("list_video_perturbations_ucf", description="folder of the lists")
     list_name: str = Field("{corruption}_shuffled.txt", description="of a corruption's list; the other is {corruption}.txt")
-    clean: str = Field("", description="folder of the clean clips, `<Class>/v_*.avi`, for their sound; empty: no sound")
+    clean: str = Field("", description="folder of the clean clips, relative to the root or absolute; empty: no sound")
     archives: list[str] = Field(
         default_factory=list, description="archives that were downloaded by hand, whose contents belong below the root"
     )
@@ -84,9 +84,10 @@ def _group(video: str, label: str) -> str:
 
 def _listed(root: Path, options: Options, corruption: str) -> Iterator[tuple[str, str]]:
     """Path below the root and class of every line of a list; what precedes the class's folder in a line does not count."""
-    path = root / options.lists / corruption / options.list_name.format(corruption=corruption)
+    name = options.list_name.replace("{corruption}", corruption)
+    path = root / options.lists / corruption / name
     if not path.exists():
-        path = root / options.lists / options.list_name.format(corruption=corruption)
+        path = root / options.lists / name
     classes, found = SPEC.classes or (), False
     for number, line in enumerate(text(path, _HINT).splitlines(), 1):
         cells = line.split()
@@ -100,6 +101,7 @@ def _listed(root: Path, options: Options, corruption: str) -> Iterator[tuple[str
             raise DatasetError(
                 f"{path}, line {number}: class {cells[2]} is {label}, and the folder {place[-2]}; fetch it again"
             )
-        yield f"{options.videos}/{corruption}/{place[-2]}/{place[-1]}", label
+        file = checked(place[-1], f"{path}, line {number}")
+        yield PurePosixPath(options.videos, corruption, label, file).as_posix(), label
     if not found:
         raise DatasetError(f"{path}: the list is empty; fetch it again")

@@ -7,16 +7,17 @@ Large-scale Audio-Visual Dataset", ICASSP 2020.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
 from earshot import label_spaces
 from earshot.datasets import ClipRow, Dataset, DatasetError, Index, Source
-from earshot.datasets._lists import distinct, first_of, held_out
-from earshot.datasets._prepared import checked, text
+from earshot.datasets._lists import First, distinct, first_of, held_out
+from earshot.datasets._prepared import checked, text, told
+from earshot.datasets._read_lists import entries
 
 SPEC = Dataset(
     "VGGSound", "classification", label_spaces.read("vggsound").names,
@@ -27,6 +28,7 @@ SPEC = Dataset(
 _HINT = "the list is on the dataset's page and in the public repository hche11/VGGSound"
 _LIST = "vggsound.csv"
 _SECONDS = 10
+_READ_TEST = {"test": 14_046}
 
 
 class Options(BaseModel, extra="forbid"):
@@ -36,11 +38,12 @@ class Options(BaseModel, extra="forbid"):
     videos: str = Field("videos", description="folder of the videos, relative to the root")
     pattern: Literal["{id}_{start:06d}", "{id}_{start}", "{id}"] = Field("{id}_{start:06d}", description="names of the videos")
     suffix: str = Field(".mp4", pattern=r"^\.\w+$")
+    test_json: str = Field("", description="READ's test list, relative to the root, in place of all test clips")
     fetch: bool = Field(True, description="fetch the videos one by one; false: they are there, or dropped")
     val_share: float = Field(
         0.05, ge=0, lt=1, description="share of the training videos that is held out, by a hash of their ids"
     )
-    first: dict[Literal["train", "val", "test"], Annotated[int, Field(ge=1)]] = Field(
+    first: First = Field(
         default_factory=dict, description="only so many clips of a split, from the top of the list; to try things out"
     )
 
@@ -65,11 +68,27 @@ def sources(root: Path, options: Options) -> list[Source]:
 
 def index(root: Path, options: Options) -> Index:
     """List the clips; raises DatasetError for a list that cannot be used."""
-    clips = [ClipRow(_path(row, options), row.split, row.label, group=row.video) for row in _rows(root / options.csv)]
-    if not clips:
+    rows = list(_rows(root / options.csv))
+    others: tuple[str, ...] = ()
+    if not rows:
         raise DatasetError(f"{root / options.csv}: the list is empty; fetch it again")
-    kept, remarks = distinct(clips)
-    return Index(SPEC.classes or (), first_of(held_out(kept, options.val_share), options.first), remarks=remarks)
+    if options.test_json:
+        rows, others = _tested_by_read(rows, root / options.test_json)
+    kept, remarks = distinct(
+        ClipRow(_path(row, options), row.split, row.label, clip=f"{row.video}_{row.start:06d}", group=row.video) for row in rows
+    )
+    clips = held_out(kept, options.val_share)
+    expected = _READ_TEST if options.test_json else {}
+    return Index(SPEC.classes or (), first_of(clips, options.first), remarks=(*remarks, *others), expected=expected)
+
+
+def _tested_by_read(rows: Sequence[_Row], path: Path) -> tuple[list[_Row], tuple[str, ...]]:
+    """Training rows, and the test rows that READ's list has; and a remark of those of its clips that the list lacks."""
+    asked = {entry.video: entry.name for entry in entries(path, SPEC.classes or ())}
+    kept = [row._replace(split="test") if row.video in asked else row for row in rows]
+    absent = [name for video, name in asked.items() if video not in {row.video for row in rows}]
+    used = [row for row in kept if row.split == "train" or row.video in asked]
+    return used, told("clips of READ's list that are not in the list of VGGSound, and not used", absent)
 
 
 def _rows(path: Path) -> Iterator[_Row]:
