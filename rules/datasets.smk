@@ -71,7 +71,7 @@ rule index_dataset:  # probes every listed file; what is wrong with one becomes 
         root=AT.dataset_root,
         listing=AT.dataset_listing,
         downloaded=AT.downloaded,
-        journal="<data>/{dataset}/probed.jsonl",
+        journal=AT.journal,
         code=AT.code("indexing:index_dataset", "datasets.{dataset}"),
     script:
         "../workflow_scripts/index_dataset.py"

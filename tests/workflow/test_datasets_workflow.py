@@ -69,6 +69,9 @@ def test_datasets_come_by_name_and_are_verified_and_used(offered, files):  # noq
     assert [row["available"] for row in published] == [True, True, False]
     assert "mini_ucf101_c/media" in published[0]["video"] and ours[0]["available"] and ours[0]["psnr"] < 30
 
+    assert (offered.folder / "data/mini_ucf101/probed.jsonl").exists()
+    assert not list(offered.folder.glob("<*"))  # params are not paths to Snakemake, which leaves their pathvars as they are
+
     asked = list(files.asked)
     assert "Nothing to be done" in offered.run(*REPORTS, *CORRUPTED, config=config)
     assert files.asked == asked and not list(offered.folder.glob("data/*/downloads/UCF101.rar"))

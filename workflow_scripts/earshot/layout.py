@@ -89,6 +89,10 @@ class Layout:
         """The ledger that says why files of a dataset could not be fetched; empty if it is not fetched."""
         return f"{self.data}/{wildcards.dataset}/downloaded.json" if self.dataset(wildcards).fetched else ""
 
+    def journal(self, wildcards: Any) -> str:
+        """The file that keeps what probing found, whatever becomes of the job."""
+        return f"{self.data}/{wildcards.dataset}/probed.jsonl"
+
     def made_from(self, wildcards: Any) -> str | list[str]:
         """What a dataset is made of, if it is joined out of another's clips."""
         options = self.dataset_options(wildcards)
