@@ -1,6 +1,8 @@
 # Two commands do everything on a machine with Python 3.11 or 3.12 and make:  make demo   make test
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3 2>/dev/null))
 CORES ?= all
+PORT ?= 5000
+CONFIG ?=
 UV_VERSION := 0.13.9
 BOOT := .boot
 VENV := .venv
@@ -31,9 +33,8 @@ check: $(VENV)/.ready ## format, lint, types, every override in config.yaml
 	$(RUN) snakemake --lint
 	$(RUN) PYTHONPATH=workflow_scripts python -m earshot.checks config.yaml tests/config/stamps_av.yaml tests/config/tiny.yaml
 
-browse: $(VENV)/.ready ## MLflow on http://127.0.0.1:5000
-	$(RUN) env MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	    mlflow server --backend-store-uri sqlite:///results/mlflow.db --host 127.0.0.1 --port 5000 --workers 1
+browse: $(VENV)/.ready ## MLflow on http://127.0.0.1:$(PORT), with the links of all benchmarks; CONFIG= names config files of yours
+	$(RUN) PYTHONPATH=workflow_scripts python -m earshot.browse config.yaml $(CONFIG) --port $(PORT)
 
 dag: $(VENV)/.ready ## what would run
 	$(RUN) snakemake --dry-run --quiet rules

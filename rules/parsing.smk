@@ -361,6 +361,7 @@ rule log_parses:
         figures="<results>/figures/{parsing}",
         parses=PARSED.parses,
         training=PARSED.training,
+        environment="<results>/environment/{parsing}.json",
         report="<results>/reports/{parsing}.html",
         tables=[
             "<results>/tables/{parsing}/scores.md",
@@ -377,7 +378,7 @@ rule log_parses:
     params:
         experiment="{parsing}",
         uri=CONFIG.mlflow.uri,
-        mlflow_experiment=CONFIG.mlflow.experiment,
+        prefix=CONFIG.mlflow.prefix,
         title=PARSED.parsing_field("title"),
         split=PARSED.parsing_field("split"),
         seeds=PARSED.parsing_field("seeds"),

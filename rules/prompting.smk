@@ -350,6 +350,7 @@ rule log_prompts:
         prompted=PROMPTED.prompted(".parquet"),
         training=PROMPTED.prompter_training(".parquet"),
         costs=PROMPTED.prompter_training(".costs.parquet"),
+        environment="<results>/environment/{prompting}.json",
         report="<results>/reports/{prompting}.html",
         tables=[
             "<results>/tables/{prompting}/scores.md",
@@ -366,7 +367,7 @@ rule log_prompts:
     params:
         experiment="{prompting}",
         uri=CONFIG.mlflow.uri,
-        mlflow_experiment=CONFIG.mlflow.experiment,
+        prefix=CONFIG.mlflow.prefix,
         title=PROMPTED.prompting_field("title"),
         split=PROMPTED.prompting_field("split"),
         seeds=PROMPTED.prompting_field("seeds"),

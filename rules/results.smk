@@ -138,6 +138,7 @@ rule log_to_mlflow:  # one process logs everything, so jobs never talk to a serv
         metrics="<results>/metrics/{experiment}.parquet",
         by_class="<results>/metrics/{experiment}.classes.parquet",
         figures="<results>/figures/{experiment}",
+        environment="<results>/environment/{experiment}.json",
         report="<results>/reports/{experiment}.html",
         tables=[
             "<results>/tables/{experiment}/accuracy.md",
@@ -154,7 +155,7 @@ rule log_to_mlflow:  # one process logs everything, so jobs never talk to a serv
     params:
         experiment="{experiment}",
         uri=CONFIG.mlflow.uri,
-        mlflow_experiment=CONFIG.mlflow.experiment,
+        prefix=CONFIG.mlflow.prefix,
         title=AT.field("title"),
         protocol=AT.protocol,
         split=AT.field("split"),

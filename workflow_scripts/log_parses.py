@@ -13,7 +13,7 @@ with job_log(snakemake.log[0]):
 
     given, params = snakemake.input, snakemake.params
     files = {path: "tables" for path in given.tables} | {given.report: "report"} | tracking.pictures(given.figures)
-    inputs = parse_tracking.Inputs(given.metrics, given.by_class, given.parses, given.training, files)
+    inputs = parse_tracking.Inputs(given.metrics, given.by_class, given.parses, given.training, files, given.environment)
     about = parse_tables.about(params)
-    said = parse_tracking.log(params.uri, params.mlflow_experiment, params.experiment, inputs, about)
+    said = parse_tracking.log(params.uri, params.prefix + params.experiment, params.experiment, inputs, about)
     write_json(snakemake.output.done, said)

@@ -13,7 +13,7 @@ with job_log(snakemake.log[0]):
 
     given, params = snakemake.input, snakemake.params
     files = {path: "tables" for path in given.tables} | {given.report: "report"} | tracking.pictures(given.figures)
-    inputs = prompt_tracking.Inputs(given.metrics, given.prompted, given.training, given.costs, files)
+    inputs = prompt_tracking.Inputs(given.metrics, given.prompted, given.training, given.costs, files, given.environment)
     about = prompt_tables.about(params)
-    said = prompt_tracking.log(params.uri, params.mlflow_experiment, params.experiment, inputs, about)
+    said = prompt_tracking.log(params.uri, params.prefix + params.experiment, params.experiment, inputs, about)
     write_json(snakemake.output.done, said)

@@ -17,5 +17,6 @@ with job_log(snakemake.log[0]):
     by_class = contracts.read(given.by_class, contracts.CLASS_METRICS)
     made = tables.build(metrics, about, by_class)
     files = {path: "tables" for path in given.tables} | {given.report: "report"} | tracking.pictures(given.figures)
-    source = tracking.Source(params.experiment, metrics, about, {}, made, files)
-    write_json(snakemake.output.done, tracking.log(params.uri, params.mlflow_experiment, source))
+    environment = tracking.read_environment(given.environment)
+    source = tracking.Source(params.experiment, metrics, about, {}, made, files, environment, by_class)
+    write_json(snakemake.output.done, tracking.log(params.uri, params.prefix + params.experiment, source))

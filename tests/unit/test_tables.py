@@ -142,7 +142,15 @@ def test_groups_of_classes_stand_side_by_side(about):
 
 def classes_of(count, **top1):
     """Rows of CLASS_METRICS of the mean: accuracies by method, one a class."""
-    place = {"dataset": "ucf101", "backbone": "tanet", "corruption": "mean", "severity": -1, "n": 3, "gain_over_source": 0.0}
+    place = {
+        "dataset": "ucf101",
+        "backbone": "tanet",
+        "corruption": "mean",
+        "severity": -1,
+        "seed": -1,
+        "n": 3,
+        "gain_over_source": 0.0,
+    }
     return [
         {**place, "method": m, "class_id": k, "name": f"class {k:02d}", "top1": float(values[k])}
         for m, values in top1.items()

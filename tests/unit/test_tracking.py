@@ -1,13 +1,18 @@
 """Logging to MLflow, again and again."""
 
+import csv
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import fake_results as fake
 import pytest
+import yaml
 
 from earshot import data_facts, scoring, tables, tracking
 
 GIVEN = SimpleNamespace(title="Demo", protocol=fake.PROTOCOL, split="test", seeds=[0, 1], methods=fake.METHODS)
+ENVIRONMENT = {"earshot": "0", "revision": "ab12+edits", "libraries": {"torch": "2"}, "config": {"seed": 0, "title": "Ähm"}}
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +21,13 @@ def logged(tmp_path_factory):
     root = tmp_path_factory.mktemp("tracking")
     paths = fake.write_experiment(root, corruptions=("clean", "gauss"), methods=("source", "vitta"), clips=12)
     data = {"toy": {"split_sha256": "5" * 64}}
-    metrics = data_facts.marked(scoring.score(paths).metrics, data)
+    scores = scoring.score(paths)
+    metrics = data_facts.marked(scores.metrics, data)
     about = tables.about(GIVEN)
     picture = root / "figure.png"
     picture.write_bytes(b"not really a picture")
-    source = tracking.Source("demo", metrics, about, {}, tables.build(metrics, about), {str(picture): "figures"})
+    made = tables.build(metrics, about, scores.classes)
+    source = tracking.Source("demo", metrics, about, {}, made, {str(picture): "figures"}, ENVIRONMENT, scores.classes)
     uri = f"sqlite:///{root}/deep/er/mlflow.db"
     return SimpleNamespace(root=root, uri=uri, source=source, picture=picture, said=tracking.log(uri, "earshot", source))
 
@@ -34,27 +41,58 @@ def runs(client, said):
     return {run.data.tags["earshot.key"]: run for run in client.search_runs([said["experiment_id"]])}
 
 
-def test_one_run_a_method_and_condition_and_one_for_tables(logged, client):
-    assert {key: logged.said[key] for key in ("created", "replaced", "skipped")} == {"created": 7, "replaced": 0, "skipped": 0}
-    expected = {f"demo/toy/tiny/{m}/{c}" for m in ("source", "vitta") for c in ("clean-0", "gauss-5", "mean--1")}
-    assert set(runs(client, logged.said)) == expected | {"demo/tables"}
+def counts(said):
+    return tuple(said[key] for key in ("created", "replaced", "skipped", "removed"))
 
 
-def test_a_run_holds_values_intervals_seeds_and_settings(logged, client):
-    run = runs(client, logged.said)["demo/toy/tiny/vitta/gauss-5"]
-    row = next(
-        r
-        for r in logged.source.metrics
-        if (r["method"], r["corruption"], r["seed"], r["metric"]) == ("vitta", "gauss", -1, "top1")
-    )
+def test_one_run_a_method_condition_and_seed_and_one_for_tables(logged, client):
+    assert counts(logged.said) == (9, 0, 0, 0)
+    cells = {f"{m}/{c}/{seed}" for m in ("source", "vitta") for c in ("clean-0", "gauss-5") for seed in (0, 1)}
+    found = runs(client, logged.said)
+    assert set(found) == {f"demo/toy/tiny/{cell}" for cell in cells} | {"demo/tables"}
+    assert not any("mlflow.parentRunId" in run.data.tags for run in found.values())
+
+
+def test_a_run_holds_values_intervals_settings_and_where_it_comes_from(logged, client):
+    run = runs(client, logged.said)["demo/toy/tiny/vitta/gauss-5/1"]
+    wanted = ("vitta", "gauss", 1, "top1")
+    row = next(r for r in logged.source.metrics if (r["method"], r["corruption"], r["seed"], r["metric"]) == wanted)
     assert run.data.metrics["top1"] == pytest.approx(row["value"])
-    assert run.data.params["split_id"] == "5" * 12
     assert run.data.metrics["top1_low"] == pytest.approx(row["low"])
-    assert run.data.metrics["clips_missing"] == 1
-    history = client.get_metric_history(run.info.run_id, "top1_by_seed")
-    assert [point.step for point in history] == [0, 1]
-    assert run.data.params["protocol.views"] == "2" and run.data.params["method"] == "vitta"
+    assert (run.data.metrics["clips"], run.data.metrics["clips_missing"]) == (row["n"], row["n_missing"])
+    expected = {"seed": "1", "severity": "5", "split_id": "5" * 12, "protocol.views": "2", "method": "vitta"}
+    assert expected.items() <= run.data.params.items()
+    assert run.data.tags["mlflow.source.git.commit"] == "ab12" and run.data.tags["earshot.revision"] == "ab12+edits"
     assert run.info.status == "FINISHED"
+
+
+def test_a_run_holds_the_classes_of_its_seed(logged, client, tmp_path):
+    run = runs(client, logged.said)["demo/toy/tiny/vitta/gauss-5/1"]
+    path = client.download_artifacts(run.info.run_id, "classes.csv", str(tmp_path))
+    told = {row["name"]: row for row in csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines())}
+    wanted = ("vitta", "gauss", 1)
+    rows = [r for r in logged.source.by_class if (r["method"], r["corruption"], r["seed"]) == wanted]
+    assert {name: float(row["top1"]) for name, row in told.items()} == pytest.approx({r["name"]: r["top1"] for r in rows})
+    assert len(rows) == len(told) > 1
+
+
+def test_the_tables_run_holds_what_is_over_all_seeds(logged, client):
+    run = runs(client, logged.said)["demo/tables"]
+    found = {(r["method"], r["corruption"]): r for r in logged.source.metrics if r["seed"] == -1 and r["metric"] == "top1"}
+    assert run.data.metrics["top1/toy/tiny/vitta/mean"] == pytest.approx(found["vitta", "mean"]["value"])
+    assert run.data.metrics["top1/toy/tiny/source/gauss-5"] == pytest.approx(found["source", "gauss"]["value"])
+    assert "top1_gain_over_source/toy/tiny/vitta/mean" in run.data.metrics
+    assert run.data.tags["mlflow.note.content"].startswith("# Demo")
+
+
+def test_the_tables_run_holds_config_and_environment(logged, client, tmp_path):
+    run_id = runs(client, logged.said)["demo/tables"].info.run_id
+    read = {
+        name: yaml.safe_load(Path(client.download_artifacts(run_id, name, str(tmp_path))).read_text(encoding="utf-8"))
+        for name in ("config.yaml", "environment.yaml")
+    }
+    assert read["config.yaml"] == ENVIRONMENT["config"]
+    assert read["environment.yaml"] == {key: value for key, value in ENVIRONMENT.items() if key != "config"}
 
 
 def test_the_tables_run_holds_files_and_views(logged, client):
@@ -70,25 +108,34 @@ def test_artifacts_lie_beside_the_database_and_the_experiment_is_marked(logged, 
 
 
 def test_logging_again_skips_and_a_change_replaces(logged, client):
-    again = tracking.log(logged.uri, "earshot", logged.source)
-    assert (again["created"], again["replaced"], again["skipped"]) == (0, 0, 7)
+    assert counts(tracking.log(logged.uri, "earshot", logged.source)) == (0, 0, 9, 0)
     before = runs(client, logged.said)
     logged.picture.write_bytes(b"another picture")
-    changed = tracking.log(logged.uri, "earshot", logged.source)
-    assert (changed["created"], changed["replaced"], changed["skipped"]) == (0, 1, 6)
+    assert counts(tracking.log(logged.uri, "earshot", logged.source)) == (0, 1, 8, 0)
     after = runs(client, logged.said)
-    assert len(after) == 7
+    assert len(after) == 9
     assert after["demo/tables"].info.run_id != before["demo/tables"].info.run_id
 
 
-def test_another_experiment_in_the_same_database_is_left_alone(logged, client):
+def test_another_revision_alone_replaces_nothing_but_the_environment(logged, client):
+    moved = replace(logged.source, environment={**ENVIRONMENT, "revision": "cd34"})
+    assert counts(tracking.log(logged.uri, "earshot", moved)) == (0, 1, 8, 0)
+    found = runs(client, logged.said)
+    assert found["demo/tables"].data.tags["earshot.revision"] == "cd34"
+    assert found["demo/toy/tiny/vitta/gauss-5/1"].data.tags["earshot.revision"] == "ab12+edits"
+
+
+def test_runs_that_the_results_no_longer_have_are_removed_and_others_left_alone(logged, client):
     rows = [row for row in logged.source.metrics if row["corruption"] == "clean"]
     nan = [{**row, "value": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0, "n_missing": 9} for row in rows]
-    said = tracking.log(logged.uri, "earshot", tracking.Source("other", nan, logged.source.about))
-    assert (said["created"], said["replaced"]) == (3, 0)
+    other = tracking.Source("other", nan, logged.source.about)
+    assert counts(tracking.log(logged.uri, "earshot", other)) == (5, 0, 0, 0)
     found = runs(client, logged.said)
-    assert len(found) == 10
-    assert "top1" not in found["other/toy/tiny/vitta/clean-0"].data.metrics
+    assert len(found) == 14
+    assert "top1" not in found["other/toy/tiny/vitta/clean-0/0"].data.metrics
+    fewer = [row for row in nan if row["method"] == "vitta"]
+    assert counts(tracking.log(logged.uri, "earshot", replace(other, metrics=fewer))) == (0, 0, 3, 2)
+    assert len(runs(client, logged.said)) == 12
 
 
 def test_a_method_that_does_not_apply_has_no_run(logged, client):

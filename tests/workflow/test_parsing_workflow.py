@@ -52,7 +52,7 @@ def test_parsers_are_trained_scored_and_shown(parsed):
 
 def test_every_epoch_is_in_mlflow(parsed):
     client = MlflowClient(f"sqlite:///{results(parsed, 'mlflow.db')}")
-    experiment = client.get_experiment_by_name("earshot")
+    experiment = client.get_experiment_by_name("earshot-demo_avvp")
     runs = client.search_runs([experiment.experiment_id], "params.experiment = 'demo_avvp' and params.parser = 'link'")
     (run,) = runs
     history = client.get_metric_history(run.info.run_id, "train/loss")

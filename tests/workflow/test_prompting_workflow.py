@@ -40,7 +40,7 @@ def test_prompters_are_trained_scored_and_shown(prompted):
     index = json.loads((figures / "figures.json").read_text())
     assert index["figures"] and list(figures.glob("*.png"))
     client = MlflowClient(f"sqlite:///{results(prompted, 'mlflow.db')}")
-    experiment = client.get_experiment_by_name("earshot")
+    experiment = client.get_experiment_by_name("earshot-demo_ave")
     runs = client.search_runs([experiment.experiment_id], "params.experiment = 'demo_ave' and params.prompter = 'dgsct'")
     assert len(runs) == 1
 

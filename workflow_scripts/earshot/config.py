@@ -510,7 +510,7 @@ class Tracking(Section):
     """MLflow: where runs are logged."""
 
     uri: str = "sqlite:///results/mlflow.db"
-    experiment: str = "earshot"
+    prefix: str = Field("earshot-", description="of the names of MLflow experiments, which is followed by the benchmark's")
 
 
 class Run(NamedTuple):

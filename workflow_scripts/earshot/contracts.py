@@ -316,6 +316,7 @@ METRICS = pa.schema(
 CLASS_METRICS = pa.schema(
     [
         *_WHOSE,
+        _field("seed", _I4, note="-1: over all seeds"),
         _field("class_id", _I2),
         _field("name", _STR),
         _field("top1", _F8, "%"),

@@ -12,6 +12,7 @@ from earshot import contracts, tracking
 from earshot.data_facts import with_data
 from earshot.parse_runs import Run, knobs, read_runs
 from earshot.parse_tables import Parsing, build
+from earshot.scoring import ALL_SEEDS
 from earshot.tables import Row
 from earshot.tracking import Logged
 
@@ -25,10 +26,11 @@ class Inputs:
     parses: Sequence[str]
     training: Sequence[str]
     files: Mapping[str, str]
+    environment: str = ""
 
 
 def log(uri: str, name: str, experiment: str, inputs: Inputs, about: Parsing, content: str = "") -> dict[str, Any]:
-    """Bring the MLflow experiment `name` in line with the results; returns how many runs were created, replaced, skipped.
+    """Bring the MLflow experiment `name` in line with the results; returns how many runs were created, replaced and so on.
 
     `content` is hashed into every run, so that a new value writes all runs anew.
     """
@@ -37,9 +39,10 @@ def log(uri: str, name: str, experiment: str, inputs: Inputs, about: Parsing, co
     by_class = contracts.read(inputs.by_class, contracts.PARSING_CLASS_METRICS)
     runs = read_runs(inputs.parses, inputs.training)
     tables = build(metrics, about, by_class, runs)
-    source = tracking.Source(experiment, metrics, about, {"reference": about.reference}, tables, inputs.files)
+    environment = tracking.read_environment(inputs.environment)
+    source = tracking.Source(experiment, metrics, about, {"reference": about.reference}, tables, inputs.files, environment)
     logged = [_logged(run, metrics, experiment, about, content) for run in runs]
-    return tracking.bring(uri, name, experiment, [*logged, tracking.tables_run(source, content)])
+    return tracking.bring(uri, name, source, [*logged, tracking.tables_run(source, overall_points(metrics, "parser"), content)])
 
 
 def _logged(run: Run, metrics: Sequence[Row], experiment: str, about: Parsing, content: str) -> Logged:
@@ -72,6 +75,12 @@ def score_points(rows: Sequence[Row]) -> Iterator[tuple[str, float, int]]:
     if rows:
         most = max(rows, key=lambda row: row["n"] + row["n_missing"])  # a metric may be meant for a part of the split
         yield from (("clips", float(most["n"]), 0), ("clips_missing", float(most["n_missing"]), 0))
+
+
+def overall_points(metrics: Sequence[Row], variant: str) -> list[tuple[str, float, int]]:
+    """Scores over all seeds as `<metric>/<dataset>/<variant>`, `variant` being the column of the parser or prompter."""
+    rows = [row for row in metrics if row["seed"] == ALL_SEEDS and math.isfinite(row["value"])]
+    return [(f"{row['metric']}/{row['dataset']}/{row[variant]}", float(row["value"]), 0) for row in rows]
 
 
 def epoch_points(training: Sequence[Row]) -> Iterator[tuple[str, float, int]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from earshot import contracts, tracking
 from earshot.data_facts import with_data
-from earshot.parse_tracking import epoch_points, score_points
+from earshot.parse_tracking import epoch_points, overall_points, score_points
 from earshot.prompt_runs import Run, read_runs
 from earshot.prompt_tables import Prompting, build
 from earshot.tables import Row
@@ -25,10 +25,11 @@ class Inputs:
     training: Sequence[str]
     costs: Sequence[str]
     files: Mapping[str, str]
+    environment: str = ""
 
 
 def log(uri: str, name: str, experiment: str, inputs: Inputs, about: Prompting, content: str = "") -> dict[str, Any]:
-    """Bring the MLflow experiment `name` in line with the results; returns how many runs were created, replaced, skipped.
+    """Bring the MLflow experiment `name` in line with the results; returns how many runs were created, replaced and so on.
 
     `content` is hashed into every run, so that a new value writes all runs anew.
     """
@@ -36,9 +37,12 @@ def log(uri: str, name: str, experiment: str, inputs: Inputs, about: Prompting, 
     metrics = contracts.read(inputs.metrics, contracts.PROMPT_METRICS)
     runs = read_runs(inputs.prompted, inputs.training, inputs.costs)
     facts = {"reference": about.reference, "task": about.task["plugin"]}
-    source = tracking.Source(experiment, metrics, about, facts, build(metrics, about, runs), inputs.files)
+    environment = tracking.read_environment(inputs.environment)
+    source = tracking.Source(experiment, metrics, about, facts, build(metrics, about, runs), inputs.files, environment)
     logged = [_logged(run, metrics, experiment, about, content) for run in runs]
-    return tracking.bring(uri, name, experiment, [*logged, tracking.tables_run(source, content)])
+    return tracking.bring(
+        uri, name, source, [*logged, tracking.tables_run(source, overall_points(metrics, "prompter"), content)]
+    )
 
 
 def _logged(run: Run, metrics: Sequence[Row], experiment: str, about: Prompting, content: str) -> Logged:

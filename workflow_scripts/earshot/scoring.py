@@ -193,7 +193,7 @@ class _Group:
 
     def _means(self, metric: str, seed: int, within: Bools | bool = True, name: str = "") -> Iterator[dict[str, Any]]:
         """Rows of the means of a metric over clips, those of a mask (clips,) if one is given."""
-        chosen = slice(None) if seed == ALL_SEEDS else [self.seeds.index(seed)]
+        chosen = self._chosen(seed)
         scored, present = (mask[:, :, chosen] & within for mask in (self.scored, self.present))
         sums = self.sums[metric][:, :, chosen].sum(axis=2) * within
         values, replicates = self._statistics(sums, scored.sum(axis=2))
@@ -202,12 +202,15 @@ class _Group:
         facts = {"metric": name or metric, "unit": unit, "seed": seed}
         yield from self._emit(facts, values, replicates, clips, 100.0 if unit == "%" else 1.0)
 
-    def _paired(self, reference: str, within: Bools | bool = True) -> tuple[Floats, Floats, int, _Clips]:
+    def _paired(self, reference: str, within: Bools | bool = True, seed: int = ALL_SEEDS) -> tuple[Floats, Floats, int, _Clips]:
         """Sums and counts (conditions, methods, clips) of top-1, the place of the reference, and the clips that both scored."""
-        base = self.methods.index(reference)
-        sums, counts = self.sums["top1"].sum(axis=2), self.scored.sum(axis=2)
+        base, chosen = self.methods.index(reference), self._chosen(seed)
+        sums, counts = self.sums["top1"][:, :, chosen].sum(axis=2), self.scored[:, :, chosen].sum(axis=2)
         both = (counts > 0) & (counts[:, [base]] > 0) & within
-        return sums, counts, base, _Clips(both, self.present.any(axis=2) & within & ~both)
+        return sums, counts, base, _Clips(both, self.present[:, :, chosen].any(axis=2) & within & ~both)
+
+    def _chosen(self, seed: int) -> slice | list[int]:
+        return slice(None) if seed == ALL_SEEDS else [self.seeds.index(seed)]
 
     def _gains(self, reference: str, within: Bools | bool = True, where: str = "") -> Iterator[dict[str, Any]]:
         """Rows of the paired gains of every other method over a reference, over all seeds."""
@@ -258,13 +261,18 @@ class _Group:
         yield from self._emit({"metric": "ece", "unit": "%", "seed": ALL_SEEDS}, values, replicates, clips, 100.0)
 
     def class_rows(self) -> Iterator[dict[str, Any]]:
-        """All rows of CLASS_METRICS of this dataset and backbone: classes with a scored clip, over all seeds."""
+        """All rows of CLASS_METRICS of this dataset and backbone: classes with a scored clip, of each seed and over all."""
+        for seed in (*self.seeds, ALL_SEEDS):
+            yield from self._class_rows(seed)
+
+    def _class_rows(self, seed: int) -> Iterator[dict[str, Any]]:
         classes = np.unique(self.labels[self.ever])
         member = (self.labels == classes[:, None]).T.astype(np.float64)  # (clips, classes)
-        sums, counts = self.sums["top1"].sum(axis=2), self.scored.sum(axis=2)
+        chosen = self._chosen(seed)
+        sums, counts = self.sums["top1"][:, :, chosen].sum(axis=2), self.scored[:, :, chosen].sum(axis=2)
         tables = [_shares(sums, counts, member), np.full((*counts.shape[:2], len(classes)), np.nan)]
         if "source" in self.methods:
-            base, both = self.methods.index("source"), self._paired("source")[3].scored
+            base, both = self.methods.index("source"), self._paired("source", seed=seed)[3].scored
             own, other = (
                 _shares(sums * both, counts * both, member),
                 _shares(sums[:, [base]] * both, counts[:, [base]] * both, member),
@@ -280,6 +288,7 @@ class _Group:
             number = int(classes[k])
             yield {
                 **self._whose(conditions[c], self.methods[m]),
+                "seed": seed,
                 "class_id": number,
                 "name": self.names.get(number, str(number)),
                 "top1": _told(tables[0][c, m, k] * 100),

@@ -330,7 +330,8 @@ def _group_table(
 
 def class_table(metrics: Sequence[Row], by_class: Sequence[Row], about: About, dataset: str, backbone: str) -> Table | None:
     """The classes that gain and lose most by the method that listens, over ViTTA or else over the source model."""
-    rows = [row for row in by_class if (row["dataset"], row["backbone"]) == (dataset, backbone)]
+    wanted = (dataset, backbone, ALL_SEEDS)
+    rows = [row for row in by_class if (row["dataset"], row["backbone"], row["seed"]) == wanted]
     where = MEAN if any(row["corruption"] == MEAN for row in rows) else CLEAN
     found = {(row["method"], row["name"]): row for row in rows if row["corruption"] == where and math.isfinite(row["top1"])}
     method = listener(metrics, about, dataset, backbone)
