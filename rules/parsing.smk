@@ -269,6 +269,7 @@ rule make_parse_tables:
         csv="<results>/tables/{parsing}/scores.csv",
         tidy="<results>/tables/{parsing}/metrics.csv",
         latex="<results>/tables/{parsing}/scores.tex",
+        html="<results>/tables/{parsing}/scores.html",
     log:
         "<logs>/make_parse_tables/{parsing}.log",
     conda:
@@ -281,6 +282,7 @@ rule make_parse_tables:
         parsers=PARSED.parsers,
         plugins=PARSED.parsing_plugins,
         published=PARSED.package_files("published/*.csv"),
+        template=PARSED.package_files("templates/*"),
         code=PARSED.code("parse_tables:write"),
     script:
         "../workflow_scripts/make_parse_tables.py"
@@ -368,6 +370,7 @@ rule log_parses:
             "<results>/tables/{parsing}/scores.csv",
             "<results>/tables/{parsing}/metrics.csv",
             "<results>/tables/{parsing}/scores.tex",
+            "<results>/tables/{parsing}/scores.html",
         ],
     output:
         done="<results>/mlflow/{parsing}.json",

@@ -253,6 +253,7 @@ rule make_prompt_tables:
         csv="<results>/tables/{prompting}/scores.csv",
         tidy="<results>/tables/{prompting}/metrics.csv",
         latex="<results>/tables/{prompting}/scores.tex",
+        html="<results>/tables/{prompting}/scores.html",
     log:
         "<logs>/make_prompt_tables/{prompting}.log",
     conda:
@@ -266,6 +267,7 @@ rule make_prompt_tables:
         prompters=PROMPTED.prompters,
         plugins=PROMPTED.prompting_plugins,
         published=PROMPTED.package_files("published/*.csv"),
+        template=PROMPTED.package_files("templates/*"),
         code=PROMPTED.code("prompt_tables:write"),
     script:
         "../workflow_scripts/make_prompt_tables.py"
@@ -357,6 +359,7 @@ rule log_prompts:
             "<results>/tables/{prompting}/scores.csv",
             "<results>/tables/{prompting}/metrics.csv",
             "<results>/tables/{prompting}/scores.tex",
+            "<results>/tables/{prompting}/scores.html",
         ],
     output:
         done="<results>/mlflow/{prompting}.json",

@@ -47,6 +47,7 @@ rule make_tables:
         csv="<results>/tables/{experiment}/accuracy.csv",
         tidy="<results>/tables/{experiment}/metrics.csv",
         latex="<results>/tables/{experiment}/accuracy.tex",
+        html="<results>/tables/{experiment}/accuracy.html",
     log:
         "<logs>/make_tables/{experiment}.log",
     conda:
@@ -58,7 +59,8 @@ rule make_tables:
         seeds=AT.field("seeds"),
         methods=AT.methods,
         published=AT.package_files("published/*.csv"),
-        code=AT.code("tables"),
+        template=AT.package_files("templates/*"),
+        code=AT.code("tables", "pages:of_tables"),
     script:
         "../workflow_scripts/make_tables.py"
 
@@ -66,6 +68,7 @@ rule make_tables:
 rule draw_figures:
     input:
         metrics="<results>/metrics/{experiment}.parquet",
+        by_class="<results>/metrics/{experiment}.classes.parquet",
         predictions=AT.cells(".parquet"),
         timings=AT.cells(".timing.parquet"),
         clips=AT.datasets("{data}/{dataset}/clips.parquet"),
@@ -145,6 +148,7 @@ rule log_to_mlflow:  # one process logs everything, so jobs never talk to a serv
             "<results>/tables/{experiment}/accuracy.csv",
             "<results>/tables/{experiment}/metrics.csv",
             "<results>/tables/{experiment}/accuracy.tex",
+            "<results>/tables/{experiment}/accuracy.html",
         ],
     output:
         done="<results>/mlflow/{experiment}.json",

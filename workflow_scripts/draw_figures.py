@@ -20,6 +20,7 @@ with job_log(snakemake.log[0]):
         label_map=given.label_map,
         training=given.training,
         timings=given.timings,
+        by_class=given.by_class,
         roots=snakemake.params.dataset_roots,
     )
     metrics = contracts.read(given.metrics, contracts.METRICS)

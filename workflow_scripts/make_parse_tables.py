@@ -1,4 +1,4 @@
-"""Write the tables of a parsing experiment as Markdown, CSV (wide and tidy) and LaTeX."""
+"""Write the tables of a parsing experiment as Markdown, CSV (wide and tidy), LaTeX and HTML."""
 
 from typing import TYPE_CHECKING
 
@@ -13,4 +13,4 @@ with job_log(snakemake.log[0]):
     given, out = snakemake.input, snakemake.output
     about = parse_tables.about(snakemake.params)
     inputs = (given.metrics, given.by_class, given.parses, given.training)
-    parse_tables.write(*inputs, about, out.markdown, out.csv, out.tidy, out.latex)
+    parse_tables.write(*inputs, about, out.markdown, out.csv, out.tidy, out.latex, out.html)

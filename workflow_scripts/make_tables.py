@@ -1,4 +1,4 @@
-"""Write the tables of an experiment as Markdown, CSV (wide and tidy) and LaTeX."""
+"""Write the tables of an experiment as Markdown, CSV (wide and tidy), LaTeX and HTML."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    from earshot import contracts, data_facts, tables
+    from earshot import contracts, data_facts, pages, tables
     from earshot.files import write_text
 
     about = data_facts.with_data(tables.about(snakemake.params), snakemake.input.metrics)
@@ -19,3 +19,4 @@ with job_log(snakemake.log[0]):
     write_text(snakemake.output.csv, tables.wide_csv(made))
     write_text(snakemake.output.tidy, tables.tidy_csv(metrics))
     write_text(snakemake.output.latex, tables.latex(made))
+    write_text(snakemake.output.html, pages.of_tables(made, about.title))

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import fake_results as fake
 import pytest
+from matplotlib.colors import same_color
 
 from earshot import contracts, data_facts, figures, report, scoring, tables
 
@@ -34,7 +35,9 @@ def world(tmp_path_factory, about):
     contracts.write(scores.classes, contracts.CLASS_METRICS, root / "classes.parquet", {})
     shared = {"predictions": predictions, "clips": [str(clips[0])], "corrupted": [str(path) for path in clips[1:]]}
     shared |= {key: sides[key] for key in ("classes", "audio", "label_map", "training", "timings")}
-    sources = figures.Sources(**shared, roots={"toy": str(root / "data" / "toy" / "media")})
+    sources = figures.Sources(
+        **shared, by_class=str(root / "classes.parquet"), roots={"toy": str(root / "data" / "toy" / "media")}
+    )
     figures.draw(sources, metrics, about, root / "figures")
     others = {key: sides[key] for key in ("audio_scores", "tuning")}
     paths = report.Paths(
@@ -57,7 +60,7 @@ def page(world, about):
 def test_every_figure_of_the_index_is_there(world):
     index = json.loads((world.root / "figures" / "figures.json").read_text())
     kinds = {drawn["name"].split("-toy")[0] for drawn in index["figures"]}
-    assert kinds == {"accuracy", "gains", "cost", "sound", "steps", "stream", "training", "label-map", "gallery"}
+    assert kinds == {"accuracy", "gains", "cost", "sound", "steps", "stream", "training", "label-map", "gallery", "class-gains"}
     for drawn in index["figures"]:
         assert (world.root / "figures" / f"{drawn['name']}.png").stat().st_size > 1000
         if drawn["section"] != "gallery":
@@ -273,6 +276,39 @@ def test_steps_show_methods_that_choose_them_and_no_more_than_a_handful(world, a
     many.loc[many["method"] == "tent", "stop"] = "diverged"
     titles = [axes.get_title("left") for axes in figures.steps_figure(many, about).axes]
     assert [title.split(" ")[0] for title in titles] == ["audio_assisted", *(f"variant_{i}" for i in range(5))]
+
+
+def severities(*values, corruption="gauss", method="vitta"):
+    place = {"dataset": "toy", "backbone": "tiny", "method": method, "corruption": corruption}
+    return [{**place, "severity": s, "value": v, "low": v - 1, "high": v + 1} for s, v in enumerate(values, 1)]
+
+
+def test_severities_are_drawn_where_a_corruption_has_several(about):
+    clean = [{**severities(80.0)[0], "corruption": "clean", "severity": 0}]
+    rows = [*clean, *severities(70.0, 60.0, 40.0), *severities(50.0, corruption="rain")]
+    look = figures.Look({"vitta": "#0072b2"}, {"vitta": "o"})
+    drawn = figures.severity_figure(rows, about, look)
+    (panel,) = drawn.axes
+    assert panel.get_title("left") == "gauss"
+    line = panel.lines[0].get_xydata().tolist()
+    assert line == [[0, 80.0], [1, 70.0], [2, 60.0], [3, 40.0]]
+    assert figures.severity_figure([*clean, *severities(50.0)], about, look) is None
+
+
+def test_classes_are_drawn_by_gain_and_only_the_ends_of_many():
+    def gains(count):
+        rows = [tables.ClassGain(f"c{n}", 3, 50.0, 50.0 + 30 - n) for n in range(count)]
+        return tables.ClassGains("audio_assisted", "vitta", "mean", tuple(rows))
+
+    look = figures.Look({"audio_assisted": "#d55e00", "vitta": "#0072b2"}, {})
+    (axes,) = figures.class_gain_figure(gains(3), look).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["c0 (3)", "c1 (3)", "c2 (3)"]
+    assert [bar.get_width() for bar in axes.patches] == [30, 29, 28]
+    (axes,) = figures.class_gain_figure(gains(60), look).axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert (len(names), names[19], names[20], names[-1]) == (40, "c19 (3)", "c40 (3)", "c59 (3)")
+    assert same_color(axes.patches[-1].get_facecolor(), look.colours["vitta"])
+    assert figures.class_gain_figure(None, look) is None
 
 
 def test_a_stream_is_drawn_from_the_conditions_of_its_rows(about, tmp_path):

@@ -284,9 +284,11 @@ def test_other_splits_and_datasets_are_not_compared(about):
 
 
 def test_all_formats_are_written(world, about, tmp_path):
-    made, out = world.made, [str(tmp_path / name) for name in ("t.md", "t.csv", "tidy.csv", "t.tex")]
+    made, out = world.made, [str(tmp_path / name) for name in ("t.md", "t.csv", "tidy.csv", "t.tex", "t.html")]
     parse_tables.write(made["metrics"], made["by_class"], made["parses"], made["training"], about, *out)
     text, wide, tidy, latex = ((tmp_path / name).read_text() for name in ("t.md", "t.csv", "tidy.csv", "t.tex"))
+    page = (tmp_path / "t.html").read_text()
+    assert page.count("<table") == text.count("\n## ") and 'class="best"' in page and "<u>" in page
     names = ("F-scores", "Gain over", "What each setting", "Spread over seeds", "Classes, by segment", "What training ended")
     assert all(f"## {name}" in text and name in wide for name in names)
     assert re.search(r"\*\*\d+\.\d \[", text) and re.search(r" \*\d+\.\d \[", text)

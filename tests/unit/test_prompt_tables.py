@@ -257,12 +257,13 @@ def test_the_published_tables_are_those_of_the_paper():
 
 
 def test_files_hold_every_table(world, about, tmp_path):
-    outs = [str(tmp_path / name) for name in ("t.md", "t.csv", "tidy.csv", "t.tex")]
+    outs = [str(tmp_path / name) for name in ("t.md", "t.csv", "tidy.csv", "t.tex", "t.html")]
     made = world.made
     prompt_tables.write(made["metrics"], made["prompted"], made["training"], made["costs"], about, *outs)
     text = (tmp_path / "t.md").read_text()
     assert text.startswith("# Prompting demo") and text.count("## ") == 6
     tidy = list(csv.DictReader(io.StringIO((tmp_path / "tidy.csv").read_text())))
     assert len(tidy) == len(world.metrics) and tidy[0]["prompter"] == "none"
+    assert (tmp_path / "t.html").read_text().count("<table") == 6
     latex = (tmp_path / "t.tex").read_text()
     assert latex.count(r"\begin{tabular}") == 6 and r"\textbf{" in latex and "⚠" not in latex

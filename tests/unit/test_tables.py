@@ -57,7 +57,7 @@ def test_cells_hold_value_and_interval(metrics, about):
 
 def test_captions_tell_protocol_counts_and_moments(metrics, about):
     caption = tables.accuracy_table(metrics, about, "toy", "tiny").caption
-    assert "n = 40 (clean), none missing; n = 39 (gauss, motion, rain, h265_abr, mean), 1 missing" in caption
+    assert "Clips scored: 40 of 40 (clean); 39 of 40 (gauss, motion, rain, h265_abr, mean)." in caption
     assert "online" in caption and "2 views" in caption and "shuffled order" in caption and "seeds 0, 1" in caption
     assert "tent: the answer is taken before" in caption and "vitta, audio_assisted: the answer is taken after" in caption
 
@@ -65,6 +65,15 @@ def test_captions_tell_protocol_counts_and_moments(metrics, about):
 def test_the_best_of_a_column_is_emphasised(about):
     rows = [row(10.0, method="source"), row(30.0, method="tent"), row(30.0, method="vitta")]
     assert tables.accuracy_table(rows, about, "ucf101", "tanet").strong == {(1, 1), (2, 1)}
+
+
+def test_the_second_best_is_emphasised_less_and_low_is_best_where_errors_are_counted(about):
+    rows = [row(value, method=m) for m, value in (("source", 10.0), ("tent", 30.0), ("vitta", 20.0))]
+    table = tables.accuracy_table(rows, about, "ucf101", "tanet")
+    assert (table.strong, table.second) == ({(1, 1)}, {(2, 1)})
+    errors = tables.calibration_table([{**r, "metric": "ece"} for r in rows], about, "ucf101", "tanet")
+    assert (errors.strong, errors.second) == ({(0, 1)}, {(2, 1)})
+    assert not tables.accuracy_table(rows[:1], about, "ucf101", "tanet").strong
 
 
 def test_what_does_not_apply_is_a_dash(about):
@@ -88,7 +97,7 @@ def test_a_method_that_does_not_apply_has_dashes_and_a_reason(about):
     assert table.rows == (("source", "10.0 [10.0, 10.0]"), ("tent", "30.0 [30.0, 30.0]"), ("norm", "—"))
     assert table.strong == {(1, 1)}
     assert table.caption.endswith(" — norm: tiny has no BatchNorm layers.")
-    assert "n = 100 in every column, none missing" in table.caption
+    assert "Clips scored: 100 of 100 in every column." in table.caption
 
 
 def test_gains_are_marked_after_correction_for_the_methods_of_a_column(about):
@@ -206,14 +215,27 @@ def test_gain_tables_are_there_for_each_reference(metrics, about):
 
 def test_published_numbers_stand_beside_ours(about):
     table = tables.published_table([row(20.0), row(90.0, method="tent")], about, "ucf101", "tanet")
-    assert [r[:5] for r in table.rows] == [("source", "gauss", "20.0 [20.0, 20.0]", "17.5", "+2.5")]
+    assert [r[:6] for r in table.rows] == [("source", "gauss", "20.0 [20.0, 20.0]", "100 of 100", "17.5", "+2.5")]
+
+
+def test_protocols_behind_published_numbers_are_spelt_out(about):
+    rows = [row(20.0), row(90.0, method="tent"), row(60.0, corruption="clean", severity=0)]
+    table = tables.protocols_table(rows, about, "ucf101", "tanet")
+    assert table.header == ("fact", "ours", "AME")
+    told = {fact: (ours, theirs) for fact, ours, theirs in table.rows}
+    assert told["clips"] == ("split test, 100 of 100", "the test list of split 1")
+    assert told["corruptions"] == ("1: gauss", "11: all of UCF101-C but defocus")
+    assert told["severity"] == ("5", "5") and told["views"] == ("2", "not told")
+    assert "what is learnt is kept" in told["stream"][0]
+    assert tables.protocols_table([row(20.0, severity=3)], about, "ucf101", "tanet") is None
+    assert table in tables.build(rows, about)
 
 
 def test_a_published_mean_is_compared_only_over_its_own_corruptions(about):
     eleven = ["gauss", "pepper", "salt", "shot", "zoom", "impulse", "motion", "jpeg", "contrast", "rain", "h265_abr"]
     rows = [row(50.0, corruption=c) for c in eleven] + [row(0.0, corruption="defocus")]
     last = tables.published_table(rows, about, "ucf101", "tanet").rows[-1]
-    assert last[:5] == ("source", "mean of 11", "50.0", "51.98", "−2.0")
+    assert last[:6] == ("source", "mean of 11", "50.0", "100 of 100", "51.98", "−2.0")
     fewer = tables.published_table(rows[1:], about, "ucf101", "tanet")
     assert all("mean" not in r[1] for r in fewer.rows)
 

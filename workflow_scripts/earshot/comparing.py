@@ -13,16 +13,6 @@ def gain_of(metric: str, reference: str) -> str:
     return f"{metric}_gain_over_{reference}"
 
 
-def leading(values: Mapping[int, float]) -> tuple[set[int], set[int]]:
-    """The places of the highest value and, among three or more, of the second; several where values are equal."""
-    finite = {place: value for place, value in values.items() if math.isfinite(value)}
-    ranks = sorted(set(finite.values()), reverse=True)
-    if len(finite) < 2:
-        return set(), set()
-    second = ranks[1] if len(ranks) > 1 and len(finite) > 2 else math.nan
-    return {p for p, v in finite.items() if v == ranks[0]}, {p for p, v in finite.items() if v == second}
-
-
 def setting(rows: Iterable[Row], about: About, variant: str = "parser", items: str = "Videos") -> str:
     """Items scored of those in the split, by the variants whose names are in that column, and seeds."""
     counts: dict[tuple[int, int], list[str]] = {}

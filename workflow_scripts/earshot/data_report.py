@@ -13,7 +13,8 @@ from earshot import contracts, plugins
 from earshot.datasets import Dataset
 from earshot.files import write_text
 from earshot.findings import KINDS, UNAVAILABLE
-from earshot.report import environment, reason_of
+from earshot.pages import environment
+from earshot.report import reason_of
 from earshot.tables import DASH, Table, markdown, number
 
 SPLITS = ("train", "val", "test")

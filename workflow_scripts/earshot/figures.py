@@ -29,7 +29,7 @@ from earshot.frames import Frames, frames_of
 from earshot.metrics.significance import mean_interval
 from earshot.predictions import read_frame
 from earshot.scoring import MEAN, REFERENCES, condition_order
-from earshot.tables import About, Row, conditions, groups, heading, select
+from earshot.tables import About, ClassGains, Row, class_gains, conditions, groups, heading, select
 
 matplotlib.use("Agg")
 
@@ -47,6 +47,7 @@ _STOP_WORDS = {
     contracts.DIVERGED: "loss not finite",
 }
 _MOST_PANELS = 6
+_MOST_BARS = 20  # at either end
 STYLE: Any = {
     "svg.hashsalt": "earshot",
     "text.parse_math": False,  # class names may hold a dollar
@@ -70,9 +71,13 @@ STYLE: Any = {
     "figure.constrained_layout.use": True,
 }
 _CAPTIONS = {
-    "accuracy": "Top-1 accuracy of every method with its 95 % interval over clips. Warm colours listen, cool colours only "
-    "look, grey is the unadapted model. Methods are measured on the same clips: intervals that overlap may still hide a "
+    "accuracy": "Top-1 accuracy of every method as a bar, with its 95 % interval over clips. Warm colours listen, cool ones "
+    "only look, grey is the unadapted model. Methods are measured on the same clips: intervals that overlap may still hide a "
     "reliable difference, which the paired gains show.",
+    "severities": "Top-1 accuracy over the severity of a corruption, 0 being the clean clips, with 95 % intervals over clips.",
+    "class_gains": "Difference in top-1 accuracy, class by class, between the method that listens and the one below that only "
+    "looks, on average over the corruptions. Where there are many classes those of the largest gain and of the largest loss "
+    "are drawn. A class has few clips, and no test was made: the picture shows where to look.",
     "gains": "Paired gain in percentage points, averaged over the corruptions, with its 95 % interval; pale marks are "
     "single corruptions. An interval that crosses the line at 0 is no evidence of a difference.",
     "sound": "Accuracy on corrupted clips, split by what could be heard: whether the clip has an audible track and, for "
@@ -135,6 +140,7 @@ class Sources:
     label_map: Sequence[str] = ()
     training: Sequence[str] = ()
     timings: Sequence[str] = ()
+    by_class: str = ""
     roots: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -191,8 +197,9 @@ def draw(sources: Sources, metrics: Sequence[Row], about: About, folder: str | P
     drawn: list[Drawn] = []
     with matplotlib.rc_context(STYLE):
         spent = costs(sources.timings)
+        by_class = contracts.read(sources.by_class, contracts.CLASS_METRICS) if sources.by_class else []
         for dataset, backbone in groups(metrics):
-            drawn += _draw_results(metrics, spent, about, look, dataset, backbone, folder)
+            drawn += _draw_results(metrics, by_class, spent, about, look, dataset, backbone, folder)
             drawn += _draw_behaviour(sources, about, look, dataset, backbone, folder)
         drawn += _draw_preparation(sources, folder)
         gallery = draw_gallery(sources, about, folder)
@@ -202,15 +209,27 @@ def draw(sources: Sources, metrics: Sequence[Row], about: About, folder: str | P
 
 
 def _draw_results(
-    metrics: Sequence[Row], spent: Mapping[Case, Cost], about: About, look: Look, dataset: str, backbone: str, folder: Path
+    metrics: Sequence[Row],
+    by_class: Sequence[Row],
+    spent: Mapping[Case, Cost],
+    about: About,
+    look: Look,
+    dataset: str,
+    backbone: str,
+    folder: Path,
 ) -> list[Drawn]:
     where, key = f"{dataset}, {backbone}", f"{dataset}-{backbone}"
     top1 = [row for row in select(metrics, "top1", dataset, backbone) if math.isfinite(row["value"])]
     own = {method: cost for (*case, method), cost in spent.items() if case == [dataset, backbone]}
     figures = {
         "accuracy": (accuracy_figure(top1, about, look), f"Accuracy under each corruption ({where})"),
+        "severities": (severity_figure(top1, about, look), f"Accuracy by severity ({where})"),
         "gains": (gain_figure(metrics, about, look, dataset, backbone), f"Gains over the references ({where})"),
         "cost": (cost_figure(top1, own, about, look), f"Accuracy against time ({where})"),
+        "class_gains": (
+            class_gain_figure(class_gains(metrics, by_class, about, dataset, backbone), look),
+            f"What sound brings to each class ({where})",
+        ),
     }
     return _keep(figures, "results", key, folder)
 
@@ -302,9 +321,11 @@ def accuracy_figure(rows: Sequence[Row], about: About, look: Look) -> Figure | N
     offsets = dodge(len(methods))
     height = 0.85 + len(columns) * max(0.3, 0.098 * len(methods) + 0.1)
     figure, axes = plt.subplots(figsize=(WIDTH, height))
+    thickness = 0.8 * (offsets[1] - offsets[0]) if len(methods) > 1 else 0.4
     for row in rows:
-        place = columns.index((row["corruption"], row["severity"]))
-        dot(axes, row, place + offsets[methods.index(row["method"])], look)
+        place = columns.index((row["corruption"], row["severity"])) + offsets[methods.index(row["method"])]
+        axes.barh(place, row["value"], thickness, color=look.colours.get(row["method"], INK), alpha=0.28, linewidth=0)
+        dot(axes, row, place, look)
     for place in range(0, len(columns), 2):
         axes.axhspan(place - 0.5, place + 0.5, color=GRID, alpha=0.35, linewidth=0)
     axes.set_yticks(range(len(columns)), [heading(*c, several) for c in columns])
@@ -315,6 +336,65 @@ def accuracy_figure(rows: Sequence[Row], about: About, look: Look) -> Figure | N
     axes.grid(axis="x")
     axes.set_xlabel("top-1 accuracy [%]")
     legend(figure, methods, look)
+    return figure
+
+
+def severity_figure(rows: Sequence[Row], about: About, look: Look) -> Figure | None:
+    """Accuracy over severities, a panel a corruption; None if no corruption came in more than one severity."""
+    found: dict[str, set[int]] = {}
+    for corruption, severity in conditions(rows):
+        if corruption not in (CLEAN, MEAN) and severity > 0:
+            found.setdefault(corruption, set()).add(severity)
+    panels = [corruption for corruption, severities in found.items() if len(severities) > 1]
+    if not panels:
+        return None
+    methods = about.order(row["method"] for row in rows)
+    across = min(3, len(panels))
+    down = math.ceil(len(panels) / across)
+    figure, grid = plt.subplots(down, across, figsize=(WIDTH, 0.6 + 1.75 * down), sharex=True, sharey=True, squeeze=False)
+    for axes, corruption in zip(grid.flat, panels, strict=False):
+        for method in methods:
+            _severity_line(axes, [row for row in rows if row["method"] == method], corruption, look)
+        axes.set_title(corruption, loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid()
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    grid[-1][0].set_xlabel("severity")
+    grid[0][0].set_ylabel("top-1 [%]")
+    legend(figure, methods, look)
+    return figure
+
+
+def _severity_line(axes: Axes, rows: Sequence[Row], corruption: str, look: Look) -> None:
+    """One method's accuracies under a corruption, from the clean clips on, with their intervals as a band."""
+    shown = [row for row in rows if (row["corruption"], row["severity"]) == (CLEAN, 0) or row["corruption"] == corruption]
+    shown.sort(key=lambda row: row["severity"])
+    if not shown:
+        return
+    at, method = [row["severity"] for row in shown], shown[0]["method"]
+    colour, marker = look.colours.get(method, INK), look.markers.get(method, "o")
+    axes.plot(at, [row["value"] for row in shown], marker, color=colour, linestyle="-", linewidth=1.4, markersize=4)
+    low, high = ([row[bound] for row in shown] for bound in ("low", "high"))
+    axes.fill_between(at, low, high, color=colour, alpha=0.12, linewidth=0)
+
+
+def class_gain_figure(gains: ClassGains | None, look: Look) -> Figure | None:
+    """Bars of the gain of each class, largest first; of many classes those at either end."""
+    if gains is None:
+        return None
+    rows = list(gains.rows)
+    if len(rows) > 2 * _MOST_BARS:
+        rows = [*rows[:_MOST_BARS], *rows[-_MOST_BARS:]]
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.8 + 0.19 * len(rows)))
+    colours = [look.colours.get(gains.method if row.gain > 0 else gains.reference, INK) for row in rows]
+    axes.barh(range(len(rows)), [row.gain for row in rows], 0.7, color=colours)
+    axes.axvline(0, color=MUTED, linewidth=1)
+    axes.set_yticks(range(len(rows)), [f"{row.name} ({row.n})" for row in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.set_xlabel(f"{gains.method} less {gains.reference} [points]; in brackets the clips of the class")
     return figure
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from earshot import contracts, report
+from earshot import contracts, pages, report
 from earshot.comparing import gain_of, setting
 from earshot.data_facts import with_data
 from earshot.figures import MUTED
@@ -118,7 +118,7 @@ def collect(paths: Paths, about: Parsing, experiment: str) -> ParsingData:
 
 def render(data: ParsingData) -> str:
     """Fill the template; returns HTML."""
-    return report.environment().get_template("parsing.html.j2").render(data=data)
+    return pages.environment().get_template("parsing.html.j2").render(data=data)
 
 
 def videos_grids(listed: report.Paths, about: About, known: Sequence[str]) -> list[Grid]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from earshot import comparing, contracts, published_numbers
-from earshot.comparing import each, ends, gain_of, leading, one_seed_note, setting, significant, spread, switch, tested_note
+from earshot.comparing import each, ends, gain_of, one_seed_note, setting, significant, spread, switch, tested_note
 from earshot.data_facts import with_data
 from earshot.files import write_text
 from earshot.metrics.parsing_f_score import KINDS, LEVELS, METRICS
+from earshot.pages import of_tables
 from earshot.parse_runs import Run, free_mu, knobs, learnt, read_runs
 from earshot.scoring import ALL_SEEDS
 from earshot.tables import (
@@ -25,6 +26,7 @@ from earshot.tables import (
     Table,
     interval,
     latex,
+    leading,
     markdown,
     number,
     saying,
@@ -74,12 +76,14 @@ def write(
     csv_out: str,
     tidy_out: str,
     latex_out: str,
+    html_out: str,
 ) -> None:
-    """Write the tables of an experiment as Markdown, CSV (wide and tidy) and LaTeX; inputs are paths of tables."""
+    """Write the tables of an experiment as Markdown, CSV (wide and tidy), LaTeX and HTML; inputs are paths of tables."""
     rows = contracts.read(metrics, contracts.PARSING_METRICS)
     classes = contracts.read(by_class, contracts.PARSING_CLASS_METRICS)
     made = build(rows, with_data(about, metrics), classes, read_runs(parses, training))
     write_text(markdown_out, markdown(made, about.title))
+    write_text(html_out, of_tables(made, about.title))
     write_text(csv_out, wide_csv(made))
     write_text(tidy_out, tidy_csv(rows, contracts.PARSING_METRICS))
     write_text(latex_out, latex(made))

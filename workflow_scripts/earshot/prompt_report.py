@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earshot import contracts, report
+from earshot import contracts, pages, report
 from earshot.comparing import gain_of
 from earshot.data_facts import with_data
 from earshot.figures import MUTED
@@ -128,7 +128,7 @@ def collect(paths: Paths, about: Prompting, experiment: str) -> PromptingData:
 
 def render(data: PromptingData) -> str:
     """Fill the template; returns HTML."""
-    return report.environment().get_template("prompting.html.j2").render(data=data)
+    return pages.environment().get_template("prompting.html.j2").render(data=data)
 
 
 def warning(metrics: Iterable[Row]) -> str:

@@ -11,13 +11,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from earshot import comparing, contracts, published_numbers
-from earshot.comparing import each, ends, gain_of, leading, one_seed_note, setting, significant, spread, switch, tested_note
+from earshot.comparing import each, ends, gain_of, one_seed_note, setting, significant, spread, switch, tested_note
 from earshot.data_facts import with_data
 from earshot.files import write_text
+from earshot.pages import of_tables
 from earshot.parse_tables import short
 from earshot.prompt_runs import Run, read_runs
 from earshot.seed_scores import ALL_SEEDS
-from earshot.tables import DAGGER, DASH, About, Row, Table, flat, interval, latex, markdown, number, saying, tidy_csv, wide_csv
+from earshot.tables import (
+    DAGGER,
+    DASH,
+    About,
+    Row,
+    Table,
+    flat,
+    interval,
+    latex,
+    leading,
+    markdown,
+    number,
+    saying,
+    tidy_csv,
+    wide_csv,
+)
 
 MARK = "⚠ random encoders"
 NO_PROMPTERS = ("none", "none_clip")  # the plug-ins without modules: the frozen encoders and the head alone
@@ -73,11 +89,13 @@ def write(
     csv_out: str,
     tidy_out: str,
     latex_out: str,
+    html_out: str,
 ) -> None:
-    """Write the tables of an experiment as Markdown, CSV (wide and tidy) and LaTeX; inputs are paths of tables."""
+    """Write the tables of an experiment as Markdown, CSV (wide and tidy), LaTeX and HTML; inputs are paths of tables."""
     rows = contracts.read(metrics, contracts.PROMPT_METRICS)
     made = build(rows, with_data(about, metrics), read_runs(prompted, training, costs))
     write_text(markdown_out, markdown(made, about.title))
+    write_text(html_out, of_tables(made, about.title))
     write_text(csv_out, wide_csv(made))
     write_text(tidy_out, tidy_csv(rows, contracts.PROMPT_METRICS))
     write_text(latex_out, latex(made))

@@ -12,11 +12,12 @@ from earshot import contracts
 
 _FOLDER = Path(__file__).parent / "published"
 _KINDS = ("reported", "retested")
+_PROTOCOLS = "protocols.csv"
 
 
 @cache
 def _rows() -> tuple[dict[str, Any], ...]:
-    rows = [row for path in sorted(_FOLDER.glob("*.csv")) for row in read_csv(path)]
+    rows = [row for path in sorted(_FOLDER.glob("*.csv")) if path.name != _PROTOCOLS for row in read_csv(path)]
     return tuple(rows)
 
 
@@ -41,6 +42,16 @@ def read_csv(path: str | Path) -> list[dict[str, Any]]:
     except contracts.ContractError as error:
         raise contracts.ContractError(f"{path}: {error}") from error
     return table.to_pylist()
+
+
+@cache
+def protocols() -> dict[str, dict[str, str]]:
+    """What is known of how published numbers were measured: fact -> value, by paper."""
+    found: dict[str, dict[str, str]] = {}
+    with open(_FOLDER / _PROTOCOLS, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["paper"], {})[row["fact"]] = row["value"]
+    return found
 
 
 def beside(

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from earshot import contracts
 from earshot.config import CLEAN, MIXED
 from earshot.data_facts import with_data
 from earshot.figures import GRID, INK, MUTED, costs, dataset_of, label_of
+from earshot.pages import environment
 from earshot.scoring import MEAN
 from earshot.tables import (
     DASH,
@@ -38,7 +37,6 @@ from earshot.tables import (
     untrained,
 )
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _NAMES = {"vitta": "ViTTA", "source": "the unadapted model"}
 _DARK = {INK: "#e4e8ec", MUTED: "#97a1ab", GRID: "#39424b"}
 _MOST_MAPPED = 40
@@ -159,20 +157,6 @@ def collect(paths: Paths, about: About, experiment: str) -> ReportData:
 def render(data: ReportData) -> str:
     """Fill the template; returns HTML."""
     return environment().get_template("report.html.j2").render(data=data)
-
-
-def environment() -> Environment:
-    """The templates of pages, with their filters."""
-    loader = FileSystemLoader(_TEMPLATES)
-    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    found.filters["parts"] = cell_parts
-    return found
-
-
-def cell_parts(text: str) -> tuple[str, str]:
-    """Split a cell `63.4 [60.1, 66.5]` into value and interval; the interval may be empty."""
-    value, _, rest = text.partition(" [")
-    return value, rest.removesuffix("]").replace(", ", " to ")
 
 
 def svg_uri(path: Path) -> str:

@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -200,6 +200,7 @@ def build(metrics: Sequence[Row], about: About, by_class: Sequence[Row] = ()) ->
         of_group += group_tables(metrics, about, dataset, backbone)
         of_group.append(class_table(metrics, by_class, about, dataset, backbone))
         of_group.append(published_table(metrics, about, dataset, backbone))
+        of_group.append(protocols_table(metrics, about, dataset, backbone))
         made += saying(about.data.get(dataset, ""), of_group)
     return made
 
@@ -328,8 +329,34 @@ def _group_table(
     return Table(f"{key}-{dataset}-{backbone}", f"{title}: {dataset}, {backbone}", caption, header, body)
 
 
-def class_table(metrics: Sequence[Row], by_class: Sequence[Row], about: About, dataset: str, backbone: str) -> Table | None:
-    """The classes that gain and lose most by the method that listens, over ViTTA or else over the source model."""
+class ClassGain(NamedTuple):
+    """A class: its name, clips, top-1 accuracies in percent of both methods, and their difference in points."""
+
+    name: str
+    n: int
+    before: float
+    after: float
+
+    @property
+    def gain(self) -> float:
+        """What the method brings over the reference."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class ClassGains:
+    """What a method that listens brings to each class over a reference, largest gain first, under the condition `where`."""
+
+    method: str
+    reference: str
+    where: str
+    rows: tuple[ClassGain, ...]
+
+
+def class_gains(
+    metrics: Sequence[Row], by_class: Sequence[Row], about: About, dataset: str, backbone: str
+) -> ClassGains | None:
+    """Gains by class of the method that listens, over ViTTA or else the source model; None where nothing listens."""
     wanted = (dataset, backbone, ALL_SEEDS)
     rows = [row for row in by_class if (row["dataset"], row["backbone"], row["seed"]) == wanted]
     where = MEAN if any(row["corruption"] == MEAN for row in rows) else CLEAN
@@ -339,24 +366,27 @@ def class_table(metrics: Sequence[Row], by_class: Sequence[Row], about: About, d
     names = [name for other, name in found if other == method and (reference, name) in found]
     if not names:
         return None
-    pairs = {name: (found[reference, name], found[method, name]) for name in names}
-    order = sorted(names, key=lambda name: (pairs[name][0]["top1"] - pairs[name][1]["top1"], name))
-    shown = order if len(order) <= 2 * _MOST_CLASSES else [*order[:_MOST_CLASSES], *order[-_MOST_CLASSES:]]
-    body = []
-    for name in shown:
-        before, after = pairs[name]
-        gain = number(after["top1"] - before["top1"], sign=True)
-        body.append((name, str(after["n"]), number(before["top1"]), number(after["top1"]), gain))
-    under = "averaged over the corruptions" if where == MEAN else "on clean clips"
+    gains = (ClassGain(n, found[method, n]["n"], found[reference, n]["top1"], found[method, n]["top1"]) for n in names)
+    return ClassGains(method, reference, where, tuple(sorted(gains, key=lambda gain: (-gain.gain, gain.name))))
+
+
+def class_table(metrics: Sequence[Row], by_class: Sequence[Row], about: About, dataset: str, backbone: str) -> Table | None:
+    """The classes that gain and lose most by the method that listens; None where nothing listens."""
+    gains = class_gains(metrics, by_class, about, dataset, backbone)
+    if gains is None:
+        return None
+    rows = gains.rows
+    shown = rows if len(rows) <= 2 * _MOST_CLASSES else (*rows[:_MOST_CLASSES], *rows[-_MOST_CLASSES:])
+    body = tuple((r.name, str(r.n), number(r.before), number(r.after), number(r.gain, sign=True)) for r in shown)
+    under = "averaged over the corruptions" if gains.where == MEAN else "on clean clips"
     caption = (
-        f"{untrained(backbone)}Classes of the largest gain and of the largest loss of {method} against {reference}: "
-        f"{len(shown)} of {len(order)}, top-1 accuracy in percent, {under}. A class has few clips and these are the extremes "
-        "of many: they show where to look, and no test was made."
+        f"{untrained(backbone)}Classes of the largest gain and of the largest loss of {gains.method} against "
+        f"{gains.reference}: {len(shown)} of {len(rows)}, top-1 accuracy in percent, {under}. A class has few clips and these "
+        "are the extremes of many: they show where to look, and no test was made."
     )
-    header = ("class", "clips", reference, method, "gain")
-    return Table(
-        f"classes-{dataset}-{backbone}", f"Classes that gain and lose most: {dataset}, {backbone}", caption, header, tuple(body)
-    )
+    header = ("class", "clips", gains.reference, gains.method, "gain")
+    title = f"Classes that gain and lose most: {dataset}, {backbone}"
+    return Table(f"classes-{dataset}-{backbone}", title, caption, header, body)
 
 
 def _wide(
@@ -375,17 +405,27 @@ def _wide(
     several = len({severity for _, severity in columns if severity > 0}) > 1
     methods = about.order(row["method"] for row in rows)
     found = {(row["method"], row["corruption"], row["severity"]): row for row in rows}
-    body, strong = [], set()
+    body, strong, second = [], set(), set()
     for method in methods:
         keys = [(method, *column) for column in columns]
         body.append((method, *(interval(found.get(key), sign, marks.get(key, "")) for key in keys)))
     for place, column in enumerate(columns, start=1):
         values = {n: found[m, *column]["value"] for n, m in enumerate(methods) if (m, *column) in found}
-        finite = [value for value in values.values() if math.isfinite(value)]
-        best = (min if lowest else max)(finite, default=math.nan)
-        strong |= {(n, place) for n, value in values.items() if value == best} if len(methods) > 1 else set()
+        first, next_ = leading({n: -value if lowest else value for n, value in values.items()})
+        strong |= {(n, place) for n in first}
+        second |= {(n, place) for n in next_}
     header = ("method", *(heading(*column, several) for column in columns))
-    return Table(name, title, caption, header, tuple(body), frozenset(strong))
+    return Table(name, title, caption, header, tuple(body), frozenset(strong), frozenset(second))
+
+
+def leading(values: Mapping[int, float]) -> tuple[set[int], set[int]]:
+    """The places of the highest value and, among three or more, of the second; several where values are equal."""
+    finite = {place: value for place, value in values.items() if math.isfinite(value)}
+    ranks = sorted(set(finite.values()), reverse=True)
+    if len(finite) < 2:
+        return set(), set()
+    second = ranks[1] if len(ranks) > 1 and len(finite) > 2 else math.nan
+    return {p for p, v in finite.items() if v == ranks[0]}, {p for p, v in finite.items() if v == second}
 
 
 def applies(row: Row) -> bool:
@@ -412,7 +452,7 @@ def _counts(rows: Sequence[Row]) -> str:
     parts = []
     for (n, missing), names in counted.items():
         where = "in every column" if len(counted) == 1 else f"({', '.join(names)})"
-        parts.append(f"n = {n} {where}, {missing or 'none'} missing")
+        parts.append(f"{n} of {n + missing} {where}")
     return "Clips scored: " + "; ".join(parts) + "."
 
 
@@ -447,16 +487,18 @@ def published_table(metrics: Sequence[Row], about: About, dataset: str, backbone
             text = interval(cells[0]) if len(cells) == 1 else number(value)
             difference = number(value - row["value"], sign=True)
             name = row["corruption"].replace("mean_", "mean of ")
-            rows.append((row["method"], name, text, f"{row['value']:g}", difference, row["paper"], row["kind"]))
+            n, whole = min(c["n"] for c in cells if c), max(c["n"] + c["n_missing"] for c in cells if c)
+            told = (text, f"{n} of {whole}", f"{row['value']:g}", difference, row["paper"], row["kind"])
+            rows.append((row["method"], name, *told))
     if not rows:
         return None
     order = about.order(row[0] for row in rows)
     rows.sort(key=lambda row: (order.index(row[0]), row[1].startswith("mean"), condition_order(row[1], 5)))
     caption = (
-        "Top-1 accuracy in percent beside published numbers: the protocols differ (videos, views, order), so a difference "
+        "Top-1 accuracy in percent beside published numbers. Protocols differ, as the next table spells out, so a difference "
         f"is a question and no verdict. {protocol_line(about)}"
     )
-    header = ("method", "corruption", "ours", "published", "difference", "paper", "kind")
+    header = ("method", "corruption", "ours", "clips", "published", "difference", "paper", "kind")
     return Table(
         f"published-{dataset}-{backbone}",
         f"Beside published numbers: {dataset}, {backbone}",
@@ -464,6 +506,37 @@ def published_table(metrics: Sequence[Row], about: About, dataset: str, backbone
         header,
         tuple(rows),
     )
+
+
+def protocols_table(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> Table | None:
+    """Our protocol beside those of the papers whose numbers are compared, fact by fact; None if none is."""
+    compared = published_table(metrics, about, dataset, backbone)
+    if compared is None:
+        return None
+    papers = list(dict.fromkeys(row[compared.header.index("paper")] for row in compared.rows))
+    theirs, ours = published_numbers.protocols(), our_protocol(metrics, about, dataset, backbone)
+    facts = list(dict.fromkeys([*ours, *(fact for paper in papers for fact in theirs.get(paper, {}))]))
+    body = tuple((fact, ours.get(fact, DASH), *(theirs.get(p, {}).get(fact, "not told") for p in papers)) for fact in facts)
+    caption = "What each number was measured under. Not told: not in the source that the numbers were read from."
+    title = f"Protocols behind these numbers: {dataset}, {backbone}"
+    return Table(f"protocols-{dataset}-{backbone}", title, caption, ("fact", "ours", *papers), body)
+
+
+def our_protocol(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> dict[str, str]:
+    """The facts of our protocol, in the words of `published/protocols.csv`."""
+    rows = [row for row in select(metrics, "top1", dataset, backbone) if applies(row)]
+    corruptions = [name for name, _ in conditions(rows) if name not in (CLEAN, MEAN)]
+    n, whole = min(row["n"] for row in rows), max(row["n"] + row["n_missing"] for row in rows)
+    p = about.protocol
+    return {
+        "clips": f"split {about.split}, {n} of {whole}",
+        "stream": f"{p.get('name', 'unknown')}: {_PROTOCOLS.get(p.get('name', ''), 'two passes over the list')}",
+        "severity": ", ".join(sorted({str(row["severity"]) for row in rows if row["severity"] > 0})),
+        "corruptions": f"{len(set(corruptions))}: {', '.join(dict.fromkeys(corruptions))}",
+        "order": str(p.get("order", "not told")),
+        "views": str(p.get("views", "not told")),
+        "seeds": str(len(about.seeds)),
+    }
 
 
 def markdown(tables: Sequence[Table], title: str = "") -> str:
