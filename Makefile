@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 # torch looks for neither telemetry nor a compiler here, and every job starts Python, so bytecode is worth keeping
 RUN := env -u PYTHONDONTWRITEBYTECODE PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: demo test test-llm check browse dag lock clean help
+.PHONY: demo test test-llm check browse status dag lock clean help
 
 demo: $(VENV)/.ready ## set up, then run config.yaml; the report is results/reports/demo.html
 	$(RUN) snakemake --cores $(CORES)
@@ -35,6 +35,9 @@ check: $(VENV)/.ready ## format, lint, types, every override in config.yaml
 
 browse: $(VENV)/.ready ## MLflow on http://127.0.0.1:$(PORT), with the links of all benchmarks; CONFIG= names config files of yours
 	$(RUN) PYTHONPATH=workflow_scripts python -m earshot.browse config.yaml $(CONFIG) --port $(PORT)
+
+status: ## how far the running or last run is, and where the logs of failed jobs are
+	@cat results/progress.txt 2>/dev/null || echo "nothing has run here yet"
 
 dag: $(VENV)/.ready ## what would run
 	$(RUN) snakemake --dry-run --quiet rules

@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from earshot import config as earshot_config  # noqa: E402
+from earshot import progress  # noqa: E402
 from earshot.corruptions import UCF101C  # noqa: E402
 from earshot.layout import Layout  # noqa: E402
 from earshot.parsing_layout import ParsingLayout  # noqa: E402
@@ -60,3 +61,8 @@ onstart:
             "another run of this workflow is under way in this folder; wait for it to end"
         )
     globals()["RUN_LOCK"] = lock  # held until the process ends
+    logger.addHandler(
+        progress.follow(
+            workflow.dag.needrun_jobs(), Path(AT.results) / "progress.txt"
+        )
+    )

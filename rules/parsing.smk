@@ -269,7 +269,12 @@ rule make_parse_tables:
         csv="<results>/tables/{parsing}/scores.csv",
         tidy="<results>/tables/{parsing}/metrics.csv",
         latex="<results>/tables/{parsing}/scores.tex",
-        html="<results>/tables/{parsing}/scores.html",
+        html=report(
+            "<results>/tables/{parsing}/scores.html",
+            category="Parsing",
+            subcategory="{parsing}",
+            labels={"what": "tables"},
+        ),
     log:
         "<logs>/make_parse_tables/{parsing}.log",
     conda:
@@ -297,7 +302,13 @@ rule draw_parse_figures:
         clips=PARSED.parsing_datasets("{data}/{dataset}/clips.parquet"),
         classes=PARSED.parsing_datasets("{data}/{dataset}/classes.parquet"),
     output:
-        figures=directory("<results>/figures/{parsing}"),
+        figures=report(
+            directory("<results>/figures/{parsing}"),
+            patterns=["{figure}.png"],
+            category="Parsing",
+            subcategory="{parsing}",
+            labels={"what": "{figure}"},
+        ),
     log:
         "<logs>/draw_parse_figures/{parsing}.log",
     conda:
@@ -335,7 +346,12 @@ rule write_parse_report:
         classes=PARSED.parsing_datasets("{data}/{dataset}/classes.parquet"),
         environment="<results>/environment/{parsing}.json",
     output:
-        html="<results>/reports/{parsing}.html",
+        html=report(
+            "<results>/reports/{parsing}.html",
+            category="Parsing",
+            subcategory="{parsing}",
+            labels={"what": "report"},
+        ),
     log:
         "<logs>/write_parse_report/{parsing}.log",
     conda:

@@ -253,7 +253,12 @@ rule make_prompt_tables:
         csv="<results>/tables/{prompting}/scores.csv",
         tidy="<results>/tables/{prompting}/metrics.csv",
         latex="<results>/tables/{prompting}/scores.tex",
-        html="<results>/tables/{prompting}/scores.html",
+        html=report(
+            "<results>/tables/{prompting}/scores.html",
+            category="Prompting",
+            subcategory="{prompting}",
+            labels={"what": "tables"},
+        ),
     log:
         "<logs>/make_prompt_tables/{prompting}.log",
     conda:
@@ -281,7 +286,13 @@ rule draw_prompt_figures:
         training=PROMPTED.prompter_training(".parquet"),
         classes=PROMPTED.prompting_datasets("{data}/{dataset}/classes.parquet"),
     output:
-        figures=directory("<results>/figures/{prompting}"),
+        figures=report(
+            directory("<results>/figures/{prompting}"),
+            patterns=["{figure}.png"],
+            category="Prompting",
+            subcategory="{prompting}",
+            labels={"what": "{figure}"},
+        ),
     log:
         "<logs>/draw_prompt_figures/{prompting}.log",
     conda:
@@ -323,7 +334,12 @@ rule write_prompt_report:
         classes=PROMPTED.prompting_datasets("{data}/{dataset}/classes.parquet"),
         environment="<results>/environment/{prompting}.json",
     output:
-        html="<results>/reports/{prompting}.html",
+        html=report(
+            "<results>/reports/{prompting}.html",
+            category="Prompting",
+            subcategory="{prompting}",
+            labels={"what": "report"},
+        ),
     log:
         "<logs>/write_prompt_report/{prompting}.log",
     conda:

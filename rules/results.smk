@@ -47,7 +47,12 @@ rule make_tables:
         csv="<results>/tables/{experiment}/accuracy.csv",
         tidy="<results>/tables/{experiment}/metrics.csv",
         latex="<results>/tables/{experiment}/accuracy.tex",
-        html="<results>/tables/{experiment}/accuracy.html",
+        html=report(
+            "<results>/tables/{experiment}/accuracy.html",
+            category="Adaptation",
+            subcategory="{experiment}",
+            labels={"what": "tables"},
+        ),
     log:
         "<logs>/make_tables/{experiment}.log",
     conda:
@@ -78,7 +83,13 @@ rule draw_figures:
         label_map=AT.datasets("{results}/label_maps/{dataset}/{model}.{mapper}.parquet"),
         training=AT.trainings,
     output:
-        figures=directory("<results>/figures/{experiment}"),
+        figures=report(
+            directory("<results>/figures/{experiment}"),
+            patterns=["{figure}.png"],
+            category="Adaptation",
+            subcategory="{experiment}",
+            labels={"what": "{figure}"},
+        ),
     log:
         "<logs>/draw_figures/{experiment}.log",
     conda:
@@ -116,7 +127,12 @@ rule write_report:
         environment="<results>/environment/{experiment}.json",
         sheets="<results>/contact_sheets/{experiment}",
     output:
-        html="<results>/reports/{experiment}.html",
+        html=report(
+            "<results>/reports/{experiment}.html",
+            category="Adaptation",
+            subcategory="{experiment}",
+            labels={"what": "report"},
+        ),
     log:
         "<logs>/write_report/{experiment}.log",
     conda:

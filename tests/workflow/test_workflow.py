@@ -1,5 +1,6 @@
 """The whole DAG on tiny data: complete, repeatable to the byte, restartable, and re-run exactly where code changed."""
 
+import re
 import shutil
 
 import numpy as np
@@ -27,6 +28,24 @@ def test_everything_is_made(finished):
     assert list((results / "figures" / "demo").glob("*.svg"))
     events = contracts.read(finished.folder / "data" / "demo_parsing" / "events.parquet", contracts.EVENTS)
     assert {row["modality"] for row in events} == {"audio", "visual", "weak"}
+
+
+def test_a_run_tells_how_far_it_is(finished):
+    told = [line for line in finished.first.splitlines() if line.startswith("[earshot] ")]
+    *_, last = told
+    done, planned = map(int, re.search(r"all: (\d+) of (\d+) jobs", last).groups())
+    assert done == planned == len(told) > 10
+    assert any(re.match(r"\[earshot\] adaptation: \d+ of \d+ jobs \|.* about .* left", line) for line in told)
+    page = (finished.folder / "results" / "progress.txt").read_text()
+    assert re.search(r"^  targets +1 of 1$", page, re.M) and "failed" not in page
+
+
+def test_snakemakes_own_report_holds_figures_and_tables(finished):
+    text = finished.run("--report", "snakemake.html")
+    page = (finished.folder / "snakemake.html").read_text()
+    assert "Report created" in text
+    for name in ("accuracy-demo-tanet_small", "accuracy.html", "Adaptation"):
+        assert name in page
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -305,7 +324,7 @@ def test_a_users_folder_with_everything_that_goes_wrong(finished, zoo, tmp_path)
     assert top1
     assert {(row["n"], row["n_missing"]) for row in top1} == {(4, 6)}
     table = (tmp_path / "results" / "tables" / "mine" / "accuracy.md").read_text()
-    assert "6" in table
+    assert "Clips scored: 4 of 10 in every column." in table
     page = (tmp_path / "results" / "reports" / "mine.html").read_text()
     assert "truncated" in page and "no video stream" in page
 
@@ -344,3 +363,6 @@ def test_a_wrong_label_in_a_users_list_is_named_on_the_terminal(tmp_path):
     values = {"datasets": {"mine": {"plugin": "folder", "root": "videos", "options": options}}}
     text = other.run("data/mine/clips.parquet", check=False, config=other.write_config("mine.yaml", values))
     assert "label 'dgo' of x.mp4 is not in the class list (cat, dog)" in text
+    assert "[earshot] FAILED index_dataset (dataset=mine): its log is results/logs/index_dataset/mine.log" in text
+    page = (tmp_path / "results" / "progress.txt").read_text()
+    assert "failed\n  index_dataset (dataset=mine): results/logs/index_dataset/mine.log" in page
