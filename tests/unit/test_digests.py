@@ -25,8 +25,7 @@ def package(tmp_path, monkeypatch):
 
 
 def _forget():
-    digests.of.cache_clear()
-    digests._Module.read.cache_clear()
+    digests.forget()
 
 
 def after(package, file, old, new, *entries):

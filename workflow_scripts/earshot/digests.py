@@ -34,6 +34,12 @@ def of(*entries: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def forget() -> None:
+    """Read the files anew: they are read once a process, since planning asks for the same code thousands of times."""
+    for kept in (of, _Module.read, _Module.definition, _resolve, _file_of):
+        kept.cache_clear()
+
+
 def _entry(entry: str) -> list[tuple[str, str]]:
     module, _, name = entry.partition(":")
     symbols = _Module.read(module).symbols
@@ -91,6 +97,7 @@ class _Module:
             case _:
                 self.loose.append(node)
 
+    @cache  # noqa: B019  # modules live as long as the process
     def definition(self, name: str) -> tuple[str, list[tuple[str, str]]]:
         """The source of a definition and the package's definitions that it refers to."""
         nodes = self.symbols[name] if name != _LOOSE else self.loose
@@ -106,6 +113,7 @@ class _Module:
         return None
 
 
+@cache
 def _resolve(module: str, name: str) -> tuple[str, str] | None:
     """Where a name that is visible in a module is defined, through re-exports; None if not in this package."""
     found = _Module.read(module)
@@ -115,6 +123,7 @@ def _resolve(module: str, name: str) -> tuple[str, str] | None:
     return _resolve(source, original) if original else None
 
 
+@cache
 def _file_of(name: str) -> Path | None:
     path = _ROOT.joinpath(*name.split(".")) if name else _ROOT
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

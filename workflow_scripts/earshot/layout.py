@@ -5,6 +5,7 @@ Snakefile is read, so nothing heavy is imported here.
 """
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ from earshot.files import sha256_of_file
 from earshot.folders import listing
 
 _PACKAGE = Path(__file__).parent
+
+
+@cache
+def _checksums(pattern: str) -> dict[str, str]:
+    """SHA-256 of files of the library by name."""
+    return {path.name: sha256_of_file(path) for path in sorted(_PACKAGE.glob(pattern))}
 
 
 class Layout:
@@ -253,8 +260,12 @@ class Layout:
         return path if self._needed(wildcards, "importance") else []
 
     def _needed(self, wildcards: Any, what: str) -> bool:
-        used = {run.plugin for run in self.config.runs(wildcards.experiment)}
-        return any(what in plugins.describe("methods", plugin)["needs"] for plugin in used)
+        return any(what in plugins.describe("methods", plugin)["needs"] for plugin in self._methods_of(wildcards.experiment))
+
+    @cache  # noqa: B019  # one layout a process, asked for every cell
+    def _methods_of(self, experiment: str) -> frozenset[str]:
+        """The plug-ins of an experiment's methods."""
+        return frozenset(run.plugin for run in self.config.runs(experiment))
 
     def published_statistics(self, wildcards: Any) -> dict[str, str]:
         """The files of a backbone's published statistics."""
@@ -387,12 +398,12 @@ class Layout:
     def method_codes(self, wildcards: Any) -> dict[str, str]:
         """Digest of each method's code, with the code that streams clips to it and the backbone's."""
         shared = ("streaming:Cell", f"backbones.{self.backbone_plugin(wildcards)}")
-        used = {run.plugin for run in self.config.runs(wildcards.experiment)}
-        return {key: digests.of(f"methods.{key}", *shared) for key in sorted(used)}
+        used = sorted(self._methods_of(wildcards.experiment))
+        return {key: digests.of(f"methods.{key}", *shared) for key in used}
 
     def package_files(self, pattern: str) -> dict[str, str]:
         """Checksums of files of the library that are not code, such as published numbers, which no digest of code covers."""
-        return {path.name: sha256_of_file(path) for path in sorted(_PACKAGE.glob(pattern))}
+        return dict(_checksums(pattern))
 
     # cells
 

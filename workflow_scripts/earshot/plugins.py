@@ -38,6 +38,7 @@ class UnknownPlugin(ValueError):
     """A key in the config for which no file exists."""
 
 
+@cache  # planning a large workflow asks some hundred thousand times
 def available(kind: str) -> tuple[str, ...]:
     """Names of all plug-ins of a kind, sorted; files that start with `_` are shared helpers."""
     if kind not in KINDS:
@@ -63,17 +64,23 @@ def load(kind: str, name: str) -> ModuleType:
 
 def describe(kind: str, name: str) -> dict[str, Any]:
     """A plug-in's one-line summary and its traits, such as a method's; read without importing it."""
+    return dict(_described(kind, name))
+
+
+@cache
+def _described(kind: str, name: str) -> dict[str, Any]:
     tree = _tree(kind, name)
     summary = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
     traits = _constants(tree, _TRAITS.get(kind, ()))
     return {"plugin": name, "summary": summary, **{key.lower(): value for key, value in traits.items()}}
 
 
-def definitions(kind: str, name: str) -> set[str]:
+@cache
+def definitions(kind: str, name: str) -> frozenset[str]:
     """Names of the functions and classes of a plug-in, also of those that it imports; read without importing it."""
     nodes = _tree(kind, name).body
     defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    return defined | {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return frozenset(defined | {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names})
 
 
 def _tree(kind: str, name: str) -> ast.Module:

@@ -1,0 +1,103 @@
+"""How large the workflow of a config is, and what planning it costs: `python benchmarks/dag_scale.py [config.yaml ...]`.
+
+Plans (dry run) the config in a copy of the workflow that holds no data; files that a user would bring, such as checkpoints, are
+empty. Prints runs, jobs, seconds and the highest memory of the planning process, and the seconds as a ratio to the demo's.
+"""
+
+import argparse
+import functools
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "workflow_scripts"))
+
+from earshot import plugins  # noqa: E402
+from earshot.config import Config, load, merged  # noqa: E402
+
+PARTS = ("Snakefile", "config.yaml", "rules", "workflow_scripts", "envs", "profiles", "tests/config")
+
+
+def copy(folder):
+    """The workflow without its results in a folder."""
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+
+
+def read(paths) -> Config:
+    """Config files, each laid over the ones before it."""
+    return load(functools.reduce(merged, (yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths)))
+
+
+def bring(config, folder):
+    """Empty files in place of those that a user brings."""
+    places = [checkpoint.path for checkpoint in config.checkpoints.values()]
+    places += [name for maps in config.label_maps.values() for name in maps.values() if "/" in name]
+    places += [f"{d.root}/{d.options['labels']}" for d in config.datasets.values() if d.root and "labels" in d.options]
+    for place in filter(None, places):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).touch()
+    for made in config.features.values():
+        if made.root:
+            (folder / made.root / plugins.describe("extractors", made.plugin)["files"]).mkdir(parents=True, exist_ok=True)
+    for labels in filter(lambda labels: labels.root, config.pseudo_labels.values()):
+        for side in ("CLAP", "CLIP"):
+            (folder / labels.root / side / "segment_pseudo_labels").mkdir(parents=True, exist_ok=True)
+
+
+def runs_of(config):
+    """How many (dataset, corruption, severity, backbone, method, seed) the targets hold; parsers and prompters a seed each."""
+    adapted = sum(
+        len(list(config.cells(name))) * len(config.runs(name)) for name in config.targets if name in config.experiments
+    )
+    trained = sum(
+        len(spec.datasets) * len(getattr(spec, kind)) * len(spec.seeds)
+        for section, kind in ((config.parsing, "parsers"), (config.prompting, "prompters"))
+        for name, spec in section.items()
+        if name in config.targets
+    )
+    return adapted + trained
+
+
+def plan(paths):
+    """Jobs, seconds and MiB of planning the workflow of config files."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        copy(folder)
+        bring(read([ROOT / "config.yaml", *paths]), folder)
+        more = ["--configfile", *(str(path.resolve()) for path in paths)] if paths else []
+        command = [sys.executable, "-m", "snakemake", *more, "--dry-run", "--quiet", "rules"]
+        start = time.monotonic()
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        seconds = time.monotonic() - start
+    told = done.stdout + done.stderr
+    if done.returncode:
+        sys.exit(told[-3000:])
+    jobs = next(int(line.split()[1]) for line in told.splitlines() if line.startswith("total"))
+    # the highest of all children so far, so the small plan comes first
+    return jobs, seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("configs", nargs="*", type=Path, default=[ROOT / "tests/config/full.yaml"])
+    given = parser.parse_args()
+    jobs, base, memory = plan([])
+    print(f"config.yaml: {jobs} jobs, {base:.1f} s, {memory:.0f} MiB")
+    runs = runs_of(read([ROOT / "config.yaml", *given.configs]))
+    jobs, seconds, memory = plan(given.configs)
+    names = " ".join(path.name for path in given.configs)
+    print(f"{names}: {runs:,} runs in {jobs:,} jobs, {seconds:.1f} s, {memory:.0f} MiB; {seconds / base:.1f} times the first")
+
+
+if __name__ == "__main__":
+    main()
