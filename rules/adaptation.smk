@@ -21,8 +21,8 @@ rule try_hyper:  # a grid on held-out clips under one corruption; the test split
     threads: CONFIG.runtime.torch_threads
     resources:
         gpu=1,
-        mem_mb=24_000,
-        runtime=240,
+        mem_mb=growing(24_000),
+        runtime=growing(240),
     params:
         cell=AT.tuning_cell,
         codes=AT.method_codes,
@@ -69,8 +69,8 @@ rule adapt_clips:  # one job a cell: every method and seed of the experiment ove
     threads: CONFIG.runtime.torch_threads
     resources:
         gpu=1,
-        mem_mb=24_000,
-        runtime=240,
+        mem_mb=growing(24_000),
+        runtime=growing(240),
     params:
         cell=AT.cell,
         runs=AT.runs,

@@ -14,8 +14,8 @@ rule extract_audio:  # decoded once for all audio models of that rate, in Hz
         "../envs/torch.yaml"
     threads: CONFIG.runtime.workers
     resources:
-        mem_mb=4_000,
-        runtime=120,
+        mem_mb=growing(4_000),
+        runtime=growing(120),
     params:
         root=AT.dataset_root,
         splits=AT.splits_to_hear,
@@ -53,8 +53,8 @@ rule train_tagger:  # on a sound bank with a vocabulary of its own
         "../envs/torch.yaml"
     threads: CONFIG.runtime.training_threads
     resources:
-        mem_mb=8_000,
-        runtime=120,
+        mem_mb=growing(8_000),
+        runtime=growing(120),
     params:
         bank=AT.bank,
         plugin=AT.audio_plugin,
@@ -80,8 +80,8 @@ rule import_tagger:  # published weights; the file of the checkpoint is read wit
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=16_000,
-        runtime=60,
+        mem_mb=growing(16_000),
+        runtime=growing(60),
     params:
         space=AT.sounds,
         plugin=AT.audio_plugin,
@@ -121,8 +121,8 @@ rule score_audio:
     threads: CONFIG.runtime.torch_threads
     resources:
         gpu=1,
-        mem_mb=8_000,
-        runtime=120,
+        mem_mb=growing(8_000),
+        runtime=growing(120),
     params:
         batch=AT.audio_batch,
         runtime=AT.runtime,
@@ -184,7 +184,7 @@ rule ask_mapper:  # once: no digest of code, and a map that answers the same que
         "../envs/language.yaml"
     threads: CONFIG.runtime.torch_threads
     resources:
-        mem_mb=8_000,
+        mem_mb=growing(8_000),
     params:
         mapper=AT.mapper,
         space=AT.sounds,

@@ -32,8 +32,8 @@ rule import_weights:  # a checkpoint's classes become the dataset's; `weights: r
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=16_000,
-        runtime=60,
+        mem_mb=growing(16_000),
+        runtime=growing(60),
     params:
         backbone=AT.backbone,
         space=AT.label_space,
@@ -62,8 +62,8 @@ rule train_source:  # on the clean training split; a killed job goes on from its
     threads: CONFIG.runtime.training_threads
     resources:
         gpu=1,
-        mem_mb=16_000,
-        runtime=480,
+        mem_mb=growing(16_000),
+        runtime=growing(480),
     params:
         backbone=AT.backbone,
         fit=AT.fit,
@@ -93,8 +93,8 @@ rule compute_statistics:
     threads: CONFIG.runtime.training_threads
     resources:
         gpu=1,
-        mem_mb=16_000,
-        runtime=120,
+        mem_mb=growing(16_000),
+        runtime=growing(120),
     params:
         backbone=AT.backbone,
         root=AT.dataset_root,
@@ -123,8 +123,8 @@ rule compute_importance:  # only for methods that hold important parameters back
     threads: CONFIG.runtime.training_threads
     resources:
         gpu=1,
-        mem_mb=16_000,
-        runtime=120,
+        mem_mb=growing(16_000),
+        runtime=growing(120),
     params:
         backbone=AT.backbone,
         root=AT.dataset_root,

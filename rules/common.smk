@@ -25,6 +25,15 @@ LISTENING = (
 ASKED = "|".join(CONFIG.mappers) or "(?!)"
 
 
+def growing(amount):
+    """What a job asks for, of memory in MB or run time in minutes: so much at first, and as much again at every retry."""
+
+    def asked(wildcards, attempt):
+        return amount * attempt
+
+    return asked
+
+
 wildcard_constraints:
     dataset="|".join(CONFIG.datasets) or "none",
     backbone="[a-z0-9_]+",

@@ -25,8 +25,8 @@ rule take_published:  # corrupted files that others published, in the place of o
         "../envs/media.yaml"
     threads: CONFIG.runtime.workers
     resources:
-        mem_mb=4_000,
-        runtime=60,
+        mem_mb=growing(4_000),
+        runtime=growing(60),
     params:
         splits=AT.splits_to_corrupt,
         published=AT.published_set,
@@ -49,8 +49,8 @@ rule synthesize_corruption:  # one corruption at one severity, for all splits th
         "../envs/media.yaml"
     threads: CONFIG.runtime.workers
     resources:
-        mem_mb=8_000,
-        runtime=480,
+        mem_mb=growing(8_000),
+        runtime=growing(480),
     params:
         splits=AT.splits_to_corrupt,
         shards=CONFIG.corruption.shards,

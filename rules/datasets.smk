@@ -14,8 +14,8 @@ rule prepare_dataset:  # makes or fetches the files of a dataset that is not a u
         "../envs/media.yaml"
     threads: 8
     resources:
-        mem_mb=4_000,
-        runtime=60,
+        mem_mb=growing(4_000),
+        runtime=growing(60),
     params:
         plugin=AT.dataset_plugin,
         options=AT.dataset_options,
@@ -63,8 +63,8 @@ rule index_dataset:  # probes every listed file; what is wrong with one becomes 
         "../envs/media.yaml"
     threads: 8
     resources:
-        mem_mb=4_000,
-        runtime=60,
+        mem_mb=growing(4_000),
+        runtime=growing(60),
     params:
         plugin=AT.dataset_plugin,
         options=AT.dataset_options,

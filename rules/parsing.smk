@@ -16,8 +16,8 @@ rule import_features:  # published files, one a video; what is wrong with one be
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=8_000,
-        runtime=120,
+        mem_mb=growing(8_000),
+        runtime=growing(120),
     params:
         extractor=PARSED.extractor,
         files=PARSED.feature_files,
@@ -45,8 +45,8 @@ rule extract_features:  # from videos, with published weights or with models of 
     threads: CONFIG.runtime.torch_threads
     resources:
         gpu=1,
-        mem_mb=16_000,
-        runtime=480,
+        mem_mb=growing(16_000),
+        runtime=growing(480),
     params:
         extractor=PARSED.extractor,
         root=PARSED.dataset_root,
@@ -91,8 +91,8 @@ rule embed_classes:  # the names of classes as vectors of the model that labels
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=8_000,
-        runtime=30,
+        mem_mb=growing(8_000),
+        runtime=growing(30),
     params:
         extractor=PARSED.labeller,
         recipe=PARSED.recipe,
@@ -118,8 +118,8 @@ rule label_segments:  # which classes' scores exceed their thresholds, second by
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=8_000,
-        runtime=30,
+        mem_mb=growing(8_000),
+        runtime=growing(30),
     params:
         rule=PARSED.label_rule,
         captions=PARSED.package_files("captions/*.csv"),
@@ -170,8 +170,8 @@ rule train_parser:  # a killed job goes on from where it was
     threads: CONFIG.runtime.training_threads
     resources:
         gpu=1,
-        mem_mb=8_000,
-        runtime=240,
+        mem_mb=growing(8_000),
+        runtime=growing(240),
     params:
         job=PARSED.parser_job,
         code=PARSED.code("parsing:train", "parsers.{parser}"),
@@ -195,8 +195,8 @@ rule import_parser:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=8_000,
-        runtime=30,
+        mem_mb=growing(8_000),
+        runtime=growing(30),
     params:
         job=PARSED.imported_job,
         space=PARSED.parser_space,
@@ -224,8 +224,8 @@ rule parse_videos:
     threads: CONFIG.runtime.torch_threads
     resources:
         gpu=1,
-        mem_mb=8_000,
-        runtime=60,
+        mem_mb=growing(8_000),
+        runtime=growing(60),
     params:
         job=PARSED.parser_job,
         split=PARSED.parsing_field("split"),

@@ -15,8 +15,8 @@ rule segment_frames:  # a few frames of every clip, resized; what is wrong with 
         "../envs/torch.yaml"
     threads: 8
     resources:
-        mem_mb=8_000,
-        runtime=480,
+        mem_mb=growing(8_000),
+        runtime=growing(480),
     params:
         plugin=AT.dataset_plugin,
         options=AT.dataset_options,
@@ -40,8 +40,8 @@ rule segment_waves:  # the sound of every clip at the rate of the encoders
         "../envs/torch.yaml"
     threads: 8
     resources:
-        mem_mb=8_000,
-        runtime=480,
+        mem_mb=growing(8_000),
+        runtime=growing(480),
     params:
         plugin=AT.dataset_plugin,
         options=AT.dataset_options,
@@ -64,8 +64,8 @@ rule segment_masks:  # which pixels show what sounds
         "../envs/torch.yaml"
     threads: 8
     resources:
-        mem_mb=8_000,
-        runtime=120,
+        mem_mb=growing(8_000),
+        runtime=growing(120),
     params:
         root=AT.dataset_root,
         code=AT.code("segments:write_masks"),
@@ -85,8 +85,8 @@ rule import_encoders:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=16_000,
-        runtime=60,
+        mem_mb=growing(16_000),
+        runtime=growing(60),
     params:
         job=PROMPTED.encoders_job,
         code=AT.code("encoder_weights:import_encoders"),
@@ -111,8 +111,8 @@ rule train_encoders:  # small ones, on classified clips; nothing of the test spl
     threads: CONFIG.runtime.training_threads
     resources:
         gpu=1,
-        mem_mb=16_000,
-        runtime=480,
+        mem_mb=growing(16_000),
+        runtime=growing(480),
     params:
         job=PROMPTED.trained_encoders_job,
         code=AT.code("encoder_training:train", "prompters.none"),
@@ -130,8 +130,8 @@ rule initialise_encoders:  # never trained; every table says so
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=8_000,
-        runtime=30,
+        mem_mb=growing(8_000),
+        runtime=growing(30),
     params:
         job=PROMPTED.encoders_job,
         code=AT.code("encoder_weights:initialise_encoders"),
@@ -156,8 +156,8 @@ rule train_prompter:  # a killed job goes on from where it was
     threads: CONFIG.runtime.training_threads
     resources:
         gpu=1,
-        mem_mb=24_000,
-        runtime=1_440,
+        mem_mb=growing(24_000),
+        runtime=growing(1_440),
     params:
         job=PROMPTED.prompter_job,
         facts=PROMPTED.prompter_facts,
@@ -178,8 +178,8 @@ rule import_prompter:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=16_000,
-        runtime=30,
+        mem_mb=growing(16_000),
+        runtime=growing(30),
     params:
         job=PROMPTED.imported_prompter_job,
         facts=PROMPTED.prompter_facts,
@@ -205,8 +205,8 @@ rule run_prompter:
     threads: CONFIG.runtime.torch_threads
     resources:
         gpu=1,
-        mem_mb=16_000,
-        runtime=240,
+        mem_mb=growing(16_000),
+        runtime=growing(240),
     params:
         job=PROMPTED.prompter_job,
         split=PROMPTED.prompting_field("split"),
@@ -299,8 +299,8 @@ rule draw_prompt_figures:
         "../envs/report.yaml"
     threads: 4
     resources:
-        mem_mb=8_000,
-        runtime=120,
+        mem_mb=growing(8_000),
+        runtime=growing(120),
     params:
         title=PROMPTED.prompting_field("title"),
         split=PROMPTED.prompting_field("split"),
