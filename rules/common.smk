@@ -6,8 +6,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from earshot import config as earshot_config  # noqa: E402
+from earshot import orphans  # noqa: E402
 from earshot import progress  # noqa: E402
 from earshot.corruptions import UCF101C  # noqa: E402
+from earshot.errors import SetupError  # noqa: E402
 from earshot.layout import Layout  # noqa: E402
 from earshot.parsing_layout import ParsingLayout  # noqa: E402
 from earshot.prompting_layout import PromptingLayout  # noqa: E402
@@ -70,6 +72,16 @@ onstart:
             "another run of this workflow is under way in this folder; wait for it to end"
         )
     globals()["RUN_LOCK"] = lock  # held until the process ends
+    # only now, since the jobs of a run that lives are not to be touched
+    try:
+        cancelled = orphans.cancel(Path(".snakemake") / "slurm_logs")
+    except SetupError as error:
+        raise WorkflowError(str(error))
+    if cancelled:
+        print(
+            f"cancelled jobs of an earlier run that was killed: {', '.join(cancelled)}",
+            file=sys.stderr,
+        )
     logger.addHandler(
         progress.follow(
             workflow.dag.needrun_jobs(), Path(AT.results) / "progress.txt"

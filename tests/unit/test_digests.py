@@ -21,22 +21,18 @@ def package(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(digests, "_ROOT", tmp_path)
     yield tmp_path
-    _forget()
-
-
-def _forget():
     digests.forget()
 
 
 def after(package, file, old, new, *entries):
     """Digests of the entries before and after an edit."""
-    _forget()
+    digests.forget()
     before = [digests.of(entry) for entry in entries]
     path = package / file
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    _forget()
+    digests.forget()
     return [was == digests.of(entry) for was, entry in zip(before, entries, strict=True)]
 
 
@@ -61,7 +57,7 @@ def test_exactly_the_dependents_change(package, file, old, new, same):
 
 
 def test_an_entry_that_does_not_exist_is_an_error(package):
-    _forget()
+    digests.forget()
     with pytest.raises(ValueError, match=r"no definition 'on' in module 'middle'; there are: one, two"):
         digests.of("middle:on")
     with pytest.raises(ValueError, match="no module 'nowhere'"):
