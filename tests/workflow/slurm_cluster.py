@@ -2,7 +2,8 @@
 
 Debian's own programs run in the foreground as children of the test process, so they end with it. Everything listens on the
 loopback address, signs with a key of its own and lies in one folder. GPUs are links to `/dev/null`: SLURM counts and assigns
-them, nothing can be computed on them. Without control groups memory and time are scheduled; memory is not enforced.
+them, nothing can be computed on them. There are no control groups, so memory is scheduled but not enforced. What became of a
+job is remembered for an hour, for tests to ask.
 """
 
 import fcntl
@@ -50,6 +51,7 @@ SchedulerParameters=batch_sched_delay=0,bf_interval=1,sched_interval=1,sched_min
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
+MinJobAge=3600
 SlurmdTimeout=6
 SlurmctldTimeout=10
 KillWait=5
@@ -69,7 +71,7 @@ class SlurmUnavailable(Exception):
 class SlurmCluster:
     """Nodes node1, node2, … with so many CPUs, MB of memory and GPUs each, whatever the machine has."""
 
-    def __init__(self, nodes=2, cpus=8, memory=64_000, gpus=1):
+    def __init__(self, nodes=2, cpus=32, memory=128_000, gpus=1):
         self.nodes = [f"node{i + 1}" for i in range(nodes)]
         self.size = {"cpus": cpus, "memory": memory, "gpus": gpus}
         self.folder = None

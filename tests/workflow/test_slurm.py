@@ -79,10 +79,11 @@ class ClusterRun:
         path = self.checkout.folder / "results" / "cluster" / f"{kind}.runs"
         return len(path.read_text().splitlines()) if path.exists() else 0
 
-    def wait_for(self, happens):
+    def wait_for(self, happens, seconds=240):
         """Wait until something is the case while Snakemake runs."""
+        end = time.monotonic() + seconds
         while not happens():
-            assert self.process.poll() is None, self.text()
+            assert self.process.poll() is None and time.monotonic() < end, self.text()
             time.sleep(0.2)
 
     def submitted(self, rule):
@@ -92,7 +93,16 @@ class ClusterRun:
 
 
 @pytest.fixture(scope="module")
-def mishaps(cluster, tmp_path_factory):
+def workflow(cluster, tmp_path_factory):
+    """The workflow itself, from nothing to predictions; started early, since most of the time is spent on waiting."""
+    run = ClusterRun(cluster, tmp_path_factory.mktemp("workflow"), PREDICTIONS)
+    run.start()
+    yield run
+    run.kill()
+
+
+@pytest.fixture(scope="module")
+def mishaps(cluster, workflow, tmp_path_factory):
     """One run in which a job fails once, one always, one is cancelled from outside, and four share two GPUs."""
     names = ("a.fails_once", "b.fails_always", "c.waits", *(f"{i}.gpu" for i in range(4)))
     run = ClusterRun(cluster, tmp_path_factory.mktemp("mishaps"), *(f"results/cluster/{name}" for name in names))
@@ -192,22 +202,24 @@ def test_a_job_whose_node_dies_runs_on_another(cluster, tmp_path):
     assert made(run, "e.waits")
 
 
-def test_predictions_from_the_cluster_are_those_of_a_local_run(cluster, tmp_path):
-    """From nothing: videos, their table, a corrupted set, a trained model, adaptation; the last two with a GPU each."""
-    run = ClusterRun(cluster, tmp_path / "cluster", PREDICTIONS)
-    run.start()
-    local = Checkout(tmp_path / "local")
+def test_predictions_from_the_cluster_are_those_of_a_local_run(workflow, tmp_path):
+    """Videos, their table, a corrupted set, a trained model, adaptation; the last two with a GPU each."""
+    local = Checkout(tmp_path)
     local.run(PREDICTIONS, config=CONFIG)
-    status, text = run.end()
-    assert status == 0, text + run.checkout.logs()
-    assert run.checkout.checksums() == local.checksums()
+    status, text = workflow.end()
+    assert status == 0, text + workflow.checkout.logs()
     assert PREDICTIONS in local.checksums()
-    [job] = run.submitted("adapt_clips")
-    assert job["TresPerJob"] == "gres:gpu:1"
-    environment = {**run.checkout.environment(), **cluster.environment()}
-    command = run.checkout.command("--snakefile", "cluster.smk", "--dry-run", "--cores", "1", "--", PREDICTIONS, config=CONFIG)
-    again = subprocess.run(command, cwd=run.checkout.folder, env=environment, capture_output=True, text=True)
-    assert "Nothing to be done" in again.stdout + again.stderr
+    assert workflow.checkout.checksums() == local.checksums()
+    rules = ("prepare_dataset", "index_dataset", "synthesize_corruption", "train_source", "adapt_clips")
+    [*_, train, adapt] = [job for rule in rules for job in workflow.submitted(rule)]
+    assert {job["JobState"] for rule in rules for job in workflow.submitted(rule)} == {"COMPLETED"}
+    assert train["TresPerJob"] == adapt["TresPerJob"] == "gres:gpu:1"
+
+
+def test_what_the_cluster_made_is_finished_for_a_run_without_it(workflow):
+    status, text = workflow.end()
+    assert status == 0, text
+    assert workflow.checkout.jobs("--", PREDICTIONS, config=CONFIG) == set()
 
 
 def test_every_rule_with_a_gpu_has_the_partition_of_the_gpus():
