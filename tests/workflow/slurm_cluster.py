@@ -57,10 +57,11 @@ SlurmctldTimeout=10
 KillWait=5
 JobRequeue=0
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpus Nodes=ALL MaxTime=INFINITE State=UP
 """
 NODE = (
     "NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs={cpus} Boards=1 SocketsPerBoard=1 "
-    "CoresPerSocket={cpus} ThreadsPerCore=1 RealMemory={memory} Gres=gpu:{gpus} State=UNKNOWN\n"
+    "CoresPerSocket={cpus} ThreadsPerCore=1 RealMemory={memory} Gres=gpu:{gpus} Feature=a100 State=UNKNOWN\n"
 )
 
 
@@ -145,6 +146,7 @@ class SlurmCluster:
         return dict(re.findall(r"(\S+?)=(\S*)", self.run("scontrol", "show", "job", job)))
 
     def idle(self):
+        """Names of the nodes that could run a job and run none."""
         return set(self.run("sinfo", "--noheader", "-N", "--states=idle", "--format=%N").split())
 
     def kill_node(self, node):

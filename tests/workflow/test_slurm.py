@@ -19,7 +19,8 @@ from slurm_cluster import SlurmCluster, SlurmUnavailable
 
 pytestmark = pytest.mark.slurm
 
-PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+PROFILE_FILE = "profiles/slurm/config.yaml"
+PROFILE = yaml.safe_load((ROOT / PROFILE_FILE).read_text())
 # as users run it, but for how often the cluster is asked: these jobs take seconds
 THROUGH_SLURM = (
     "--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5",
@@ -96,6 +97,10 @@ class ClusterRun:
 def workflow(cluster, tmp_path_factory):
     """The workflow itself, from nothing to predictions; started early, since most of the time is spent on waiting."""
     run = ClusterRun(cluster, tmp_path_factory.mktemp("workflow"), PREDICTIONS)
+    # as users fill it in, where GPUs have a partition of their own
+    gpus = "    slurm_partition: {}\n    {}constraint: a100"
+    run.checkout.edit(PROFILE_FILE, gpus.format("main", "# "), gpus.format("gpus", ""))
+    run.checkout.edit(PROFILE_FILE, "  # slurm_extra:", "  slurm_extra:")
     run.start()
     yield run
     run.kill()
@@ -214,6 +219,15 @@ def test_predictions_from_the_cluster_are_those_of_a_local_run(workflow, tmp_pat
     [*_, train, adapt] = [job for rule in rules for job in workflow.submitted(rule)]
     assert {job["JobState"] for rule in rules for job in workflow.submitted(rule)} == {"COMPLETED"}
     assert train["TresPerJob"] == adapt["TresPerJob"] == "gres:gpu:1"
+
+
+def test_partitions_constraints_and_options_of_the_profile_reach_the_cluster(workflow):
+    status, text = workflow.end()
+    assert status == 0, text
+    [without], [with_gpu] = workflow.submitted("prepare_dataset"), workflow.submitted("adapt_clips")
+    assert (without["Partition"], without["Features"]) == ("main", "(null)")
+    assert (with_gpu["Partition"], with_gpu["Features"]) == ("gpus", "a100")
+    assert without["Nice"] == with_gpu["Nice"] == "100"
 
 
 def test_what_the_cluster_made_is_finished_for_a_run_without_it(workflow):
