@@ -26,6 +26,7 @@ THROUGH_SLURM = (
     "--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5",
 )  # fmt: skip
 CONFIG = ["tests/config/tiny.yaml", "tests/config/cluster.yaml"]
+RESOURCES = r"^    resources:\n((?: {8}.*\n)+)"
 PREDICTIONS = "results/predictions/on_cluster/demo/contrast-5/tanet_small.parquet"
 
 
@@ -246,3 +247,11 @@ def test_every_rule_with_a_gpu_has_the_partition_of_the_gpus():
         found |= with_gpu | inherited
     assert found == set(PROFILE["set-resources"])
     assert len({str(values) for values in PROFILE["set-resources"].values()}) == 1
+
+
+def test_every_rule_asks_for_more_at_every_retry():
+    blocks = [block for file in (ROOT / "rules").glob("*.smk") for block in re.findall(RESOURCES, file.read_text(), re.M)]
+    asked = [line.strip() for block in blocks for line in block.splitlines() if re.match(r" +(mem_mb|runtime)=", line)]
+    assert asked
+    assert not [line for line in asked if not re.fullmatch(r"\w+=growing\([\d_]+\),", line)]
+    assert all("attempt *" in PROFILE["default-resources"][name] for name in ("mem_mb", "runtime"))
