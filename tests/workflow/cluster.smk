@@ -39,3 +39,12 @@ rule show_gpu:
         gpu=1,
     shell:
         "echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES > {output}; sleep 3"
+
+
+rule take_long:  # more than the minute that it asks for at first
+    output:
+        "<results>/cluster/{kind}.takes_long",
+    resources:
+        runtime=growing(1),
+    shell:
+        "sleep 90; touch {output}"

@@ -63,7 +63,7 @@ class ClusterRun:
     def end(self):
         """Wait for the end: the exit status and all that was printed."""
         try:
-            self.process.wait(300)
+            self.process.wait(600)
         finally:
             self.kill()
         return self.process.returncode, self.text()
@@ -189,6 +189,17 @@ def test_a_killed_run_is_resumed_and_its_orphaned_jobs_are_cancelled_first(clust
     assert cluster.facts(orphan)["JobState"] == "CANCELLED"
     assert cluster.facts(orphan)["EndTime"] <= job["StartTime"]
     assert made(run, "d.waits")
+
+
+@pytest.mark.slow
+def test_a_job_that_runs_out_of_time_gets_enough_of_it(cluster, tmp_path):
+    run = ClusterRun(cluster, tmp_path, "results/cluster/f.takes_long")
+    run.start()
+    status, text = run.end()
+    assert status == 0, text
+    jobs = run.submitted("take_long")
+    assert [(job["JobState"], job["TimeLimit"]) for job in jobs] == [("TIMEOUT", "00:01:00"), ("COMPLETED", "00:02:00")]
+    assert made(run, "f.takes_long")
 
 
 @pytest.mark.slow
