@@ -18,6 +18,18 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="module")  # no longer: while it runs, this process has an event loop that others trip over
+def chromium():
+    """A real browser; tests that need one skip where there is none."""
+    from browser import BrowserMissing, running
+
+    try:
+        with running() as browser:
+            yield browser
+    except BrowserMissing as reason:
+        pytest.skip(f"needs a browser: {reason}")
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of data beside the project; tests that need it skip where it is absent."""

@@ -3,8 +3,9 @@
 import shutil
 from contextlib import contextmanager
 
-import pytest
 from playwright.sync_api import sync_playwright
+
+from installing import CannotInstall, install
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
@@ -15,6 +16,10 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+class BrowserMissing(Exception):
+    """Why there is no browser."""
 
 
 class Watched:
@@ -36,16 +41,23 @@ class Watched:
             self.problems.append(f"left the page: {url}")
 
 
-@pytest.fixture(scope="session")
-def chromium():
-    """The browser; tests that need one skip where there is none."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
+@contextmanager
+def running():
+    """The browser; BrowserMissing where there is none and none may be installed."""
+    found = _program()
     if not found:
-        pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is installed")
+        try:
+            install("chromium")
+        except CannotInstall as reason:
+            raise BrowserMissing(f"none of {', '.join(NAMES)} is installed, and {reason}") from None
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=found or _program(), args=FLAGS)
         yield browser
         browser.close()
+
+
+def _program():
+    return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager
@@ -58,3 +70,26 @@ def opened(chromium, url, home="", **settings):
         yield watched
     finally:
         context.close()
+
+
+def check_page(chromium, path):
+    """Assert what holds for every page of ours: it works offline, all pictures show, tables sort, and a phone can show it."""
+    url = path.as_uri()
+    with opened(chromium, url, viewport={"width": 1000, "height": 800}) as seen:
+        page = seen.page
+        page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+        page.wait_for_function("[...document.images].every(image => image.complete)")
+        assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.alt)") == []
+        tables = page.locator("table:has(thead)").count()
+        assert tables and page.locator("th button.sort").count() >= tables / 2  # a single row has nothing to sort
+        assert page.evaluate("[...document.querySelectorAll('.scroll')].every(box => box.tabIndex === 0 && box.ariaLabel)")
+        assert page.locator("h1").count() == 1 and page.locator("main#main").count() == 1
+        assert seen.problems == []
+    for scheme in ("light", "dark"):
+        with opened(chromium, url, viewport={"width": 375, "height": 700}, color_scheme=scheme) as seen:
+            wide = seen.page.evaluate(
+                "[...document.querySelectorAll('body *')].filter(part => !part.closest('.scroll')"
+                " && part.getBoundingClientRect().right > innerWidth + 1).map(part => part.outerHTML.slice(0, 120))"
+            )
+            assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), wide[:3]
+            assert seen.problems == []

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import fake_results as fake
 import pytest
 import yaml
-from browser import chromium, opened  # noqa: F401
+from browser import opened
 
 from earshot import browse, data_facts, scoring, tables, tracking
 
@@ -91,7 +91,7 @@ def test_it_listens_on_loopback_alone(served):
     assert {host for host, port in places if int(port, 16) == served.port} == {"0100007F"}
 
 
-def test_the_table_of_runs_shows_what_was_logged(served, database, chromium, tmp_path):  # noqa: F811
+def test_the_table_of_runs_shows_what_was_logged(served, database, chromium, tmp_path):
     url = dict(browse.links(database.uri, "earshot-", served.address))["earshot-toy"]
     with opened(chromium, url, served.address, viewport={"width": 1600, "height": 950}) as seen:
         page = seen.page
@@ -103,7 +103,7 @@ def test_the_table_of_runs_shows_what_was_logged(served, database, chromium, tmp
         assert not seen.problems
 
 
-def test_a_run_shows_its_classes_as_a_table(served, database, chromium):  # noqa: F811
+def test_a_run_shows_its_classes_as_a_table(served, database, chromium):
     client = tracking.MlflowClient(tracking_uri=database.uri)
     experiment = database.said["experiment_id"]
     (run,) = client.search_runs([experiment], "params.method = 'vitta' and params.corruption = 'gauss' and params.seed = '1'")

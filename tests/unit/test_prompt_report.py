@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import fake_prompts as fake
 import pytest
+from browser import check_page
 
 from earshot import contracts, prompt_figures, prompt_report, prompt_tables
 from earshot.prompt_runs import read_runs
@@ -42,9 +43,15 @@ def world(tmp_path_factory, about):
 
 
 def test_the_page_asks_nothing_of_anybody(world):
-    assert "<script" not in world.page and "@import" not in world.page
+    page = world.page
+    assert page.count("<script") == 2 and "<script src" not in page and "@import" not in page  # rows, and what sorts them
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', world.page)
     assert not re.findall(r"url\((?!data:)", world.page)
+
+
+def test_the_page_works_in_a_browser(world, chromium, tmp_path):
+    (tmp_path / "page.html").write_text(world.page, encoding="utf-8")
+    check_page(chromium, tmp_path / "page.html")
 
 
 def test_the_page_escapes_what_it_is_given(world):

@@ -18,6 +18,8 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from installing import CannotInstall, install
+
 PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo", "setpriv")
 # inside a job Snakemake drops SLURM_CONF before it calls srun, so the place where SLURM looks by itself must lead to ours
@@ -84,14 +86,11 @@ class SlurmCluster:
         """Install Debian's packages without starting Debian's services; SlurmUnavailable where that cannot be."""
         if not missing_programs():
             return
-        if os.getuid() != 0 or shutil.which("apt-get") is None:
-            raise SlurmUnavailable("installing SLURM takes root and apt-get")
-        with _no_services():
-            for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES]):
-                environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-                done = subprocess.run(["apt-get", *command], env=environment, capture_output=True, text=True)
-                if done.returncode:
-                    raise SlurmUnavailable(f"apt-get {command[0]} failed: {done.stderr.strip()[-500:]}")
+        try:
+            with _no_services():
+                install(*PACKAGES)
+        except CannotInstall as reason:
+            raise SlurmUnavailable(f"not installed, and {reason}") from None
 
     def start(self):
         """Start all daemons and wait until all nodes are idle; waits first for another session's cluster to end."""

@@ -35,8 +35,7 @@ def cluster():
     """Two nodes with a GPU each."""
     found = SlurmCluster()
     try:
-        if os.environ.get("EARSHOT_TEST_INSTALLS") == "1":
-            found.install()
+        found.install()
         found.start()
     except SlurmUnavailable as reason:
         pytest.skip(f"no SLURM cluster: {reason} (as root, EARSHOT_TEST_INSTALLS=1 installs one)")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from earshot import contracts, pages, report
+from earshot import all_numbers, contracts, pages, report
+from earshot.all_numbers import AllNumbers
 from earshot.comparing import gain_of, setting
 from earshot.data_facts import with_data
 from earshot.figures import MUTED
@@ -75,6 +76,7 @@ class ParsingData:
     data: Sequence[Grid]
     environment: Sequence[tuple[str, str]]
     files: Sequence[tuple[str, str]]
+    numbers: AllNumbers
 
 
 def write(paths: Paths, about: Parsing, experiment: str, html_out: str) -> None:
@@ -113,6 +115,7 @@ def collect(paths: Paths, about: Parsing, experiment: str) -> ParsingData:
         ],
         environment=report.environment_rows(paths.environment),
         files=list(paths.files.items()),
+        numbers=all_numbers.of(metrics),
     )
 
 

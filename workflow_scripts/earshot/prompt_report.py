@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earshot import contracts, pages, report
+from earshot import all_numbers, contracts, pages, report
+from earshot.all_numbers import AllNumbers
 from earshot.comparing import gain_of
 from earshot.data_facts import with_data
 from earshot.figures import MUTED
@@ -83,6 +84,7 @@ class PromptingData:
     data: Sequence[Grid]
     environment: Sequence[tuple[str, str]]
     files: Sequence[tuple[str, str]]
+    numbers: AllNumbers
 
 
 def write(paths: Paths, about: Prompting, experiment: str, html_out: str) -> None:
@@ -123,6 +125,7 @@ def collect(paths: Paths, about: Prompting, experiment: str) -> PromptingData:
         ],
         environment=report.environment_rows(paths.environment),
         files=list(paths.files.items()),
+        numbers=all_numbers.of(metrics),
     )
 
 

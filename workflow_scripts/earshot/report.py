@@ -1,4 +1,4 @@
-"""One self-contained HTML page of an experiment's results: no request leaves it, and it needs no script.
+"""One self-contained HTML page of an experiment's results: no request leaves it, and its script only sorts and filters.
 
 `collect` reads tables and figures into plain values, `render` fills `templates/report.html.j2`. The headline is computed from
 the numbers and says so when there is no gain. Every string is escaped by the template: file names are not to be trusted.
@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earshot import contracts
+from earshot import all_numbers, contracts
+from earshot.all_numbers import AllNumbers
 from earshot.config import CLEAN, MIXED
 from earshot.data_facts import with_data
 from earshot.figures import GRID, INK, MUTED, costs, dataset_of, label_of
@@ -94,6 +95,7 @@ class ReportData:
     sheets: Sequence[Mapping[str, Any]]
     environment: Sequence[tuple[str, str]]
     files: Sequence[tuple[str, str]]
+    numbers: AllNumbers
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ def collect(paths: Paths, about: About, experiment: str) -> ReportData:
         sheets=contact_sheet_rows(paths.sheets),
         environment=environment_rows(paths.environment),
         files=list(paths.files.items()),
+        numbers=all_numbers.of(metrics),
     )
 
 
