@@ -74,6 +74,9 @@
 
   const explorer = (place) => {
     const { columns, rows } = JSON.parse(place.querySelector("script").textContent);
+    // what is the same in every row is told once
+    const varied = columns.filter((column) => !column.codes || column.words.length > 1);
+    const same = columns.filter((column) => column.codes && column.words.length === 1 && column.words[0]);
     const all = [...Array(rows).keys()], chosen = new Map();
     let found = all, order = "", by = null, start = 0, words = "";
 
@@ -83,10 +86,11 @@
     const on = make("button", { type: "button", textContent: "Next" });
     const draw = () => {
       const slice = found.slice(start, start + PAGE);
-      list.replaceChildren(...slice.map((row) => make("tr", {}, ...columns.map((column) =>
+      list.replaceChildren(...slice.map((row) => make("tr", {}, ...varied.map((column) =>
         make("td", { textContent: shown(valueOf(column, row)), className: column.codes ? "" : "number" })))));
       const range = found.length ? `${start + 1} to ${start + slice.length} of ` : "";
-      told.textContent = `Rows ${range}${found.length.toLocaleString("en")}, of ${rows.toLocaleString("en")} in all.`;
+      const shared = same.map((column) => `; ${column.name}: ${column.words[0]}`).join("");
+      told.textContent = `Rows ${range}${found.length.toLocaleString("en")}, of ${rows.toLocaleString("en")} in all${shared}.`;
       back.disabled = !start;
       on.disabled = start + PAGE >= found.length;
     };
@@ -104,7 +108,7 @@
     };
 
     const controls = make("div", { className: "controls" });
-    for (const column of columns.filter((column) => column.codes && column.words.length > 1 && column.words.length <= 60)) {
+    for (const column of varied.filter((column) => column.codes && column.words.length <= 60)) {
       const select = make("select", {}, make("option", { value: "", textContent: "all" }));
       column.words.forEach((word, n) => select.append(make("option", { value: String(n), textContent: shown(word) })));
       select.addEventListener("change", () => {
@@ -118,7 +122,7 @@
     controls.append(make("label", {}, "search", box));
 
     const head = make("tr");
-    for (const column of columns) {
+    for (const column of varied) {
       const th = make("th", { scope: "col", textContent: column.name });
       heading(th, () => !column.codes, (next) => { order = next; by = column; search(); });
       head.append(th);
