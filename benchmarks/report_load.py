@@ -23,8 +23,8 @@ def rows(count):
     for n in range(count):
         yield {
             "dataset": "toy", "corruption": f"c{n % 12}", "severity": n % 5 + 1, "backbone": f"b{n % 5}",
-            "method": f"m{n % 15}", "seed": n % 4 - 1, "metric": f"metric{n % 7}", "value": n / 7, "unit": "%", "n": 9, "n_missing": 0,
-            "low": n / 8, "high": n / 6, "note": "", "split_id": "5" * 12,
+            "method": f"m{n % 15}", "seed": n % 4 - 1, "metric": f"metric{n % 7}", "value": n / 7, "unit": "%",
+            "n": 9, "n_missing": 0, "low": n / 8, "high": n / 6, "note": "", "split_id": "5" * 12,
         }  # fmt: skip
 
 
