@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
-from scipy.signal import resample_poly
 
 from earshot import media
 from earshot.datasets import Parts
@@ -159,8 +158,12 @@ def read_wave(video: Path, parts: Parts, rate: int) -> media.Wave:
     if not np.isfinite(wave).all():
         raise MediaError(f"{parts.sound.name} holds samples that are not finite")
     _refuse_other_length(parts, len(wave), parts.rate)
+    if rate == parts.rate:
+        return wave
+    from scipy.signal import resample_poly  # a second of CPU, which most jobs that see videos would pay for nothing
+
     common = math.gcd(rate, parts.rate)
-    return wave if rate == parts.rate else resample_poly(wave, rate // common, parts.rate // common).astype(np.float32)
+    return resample_poly(wave, rate // common, parts.rate // common).astype(np.float32)
 
 
 def _refuse_other_length(parts: Parts, samples: int, rate: int) -> None:
