@@ -43,7 +43,7 @@ def database(tmp_path_factory):
     said = tracking.log(uri, "earshot-toy", source)
     config = root / "mine.yaml"
     config.write_text(yaml.safe_dump({"mlflow": {"uri": uri}}))
-    return SimpleNamespace(root=root, uri=uri, said=said, config=config)
+    return SimpleNamespace(root=root, uri=uri, said=said, config=config, source=source)
 
 
 def command(config, port):
@@ -113,6 +113,16 @@ def test_a_run_shows_its_classes_as_a_table(served, database, chromium):
         seen.page.get_by_text("gain_over_source").first.wait_for(timeout=60_000)
         assert seen.page.get_by_text("Engine", exact=True).first.is_visible()
         assert not seen.problems
+
+
+def test_any_tracking_server_takes_runs_by_its_address(served, database, tmp_path):
+    """Through HTTP, artifacts included, and again without a change."""
+    counts = [tracking.log(served.address, "earshot-remote", database.source) for _ in range(2)]
+    assert [(said["created"], said["skipped"]) for said in counts] == [(9, 0), (0, 9)]
+    client = tracking.MlflowClient(tracking_uri=served.address)
+    (run,) = client.search_runs([counts[0]["experiment_id"]], "params.method = 'vitta' and params.seed = '0'", max_results=1)
+    path = client.download_artifacts(run.info.run_id, "classes.csv", str(tmp_path))
+    assert "gain_over_source" in Path(path).read_text()
 
 
 def test_a_database_that_is_not_there_is_told(tmp_path):

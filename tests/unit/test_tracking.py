@@ -143,3 +143,10 @@ def test_a_method_that_does_not_apply_has_no_run(logged, client):
     dashes = [{**row, "method": "norm", "value": float("nan"), "n": 0, "n_missing": 0, "note": "no layers"} for row in rows]
     said = tracking.log(logged.uri, "dashes", tracking.Source("dashes", rows + dashes, logged.source.about))
     assert not any("/norm/" in key for key in runs(client, said))
+
+
+def test_a_database_whose_making_was_killed_is_made_anew(logged, tmp_path):
+    place = tmp_path / "mlflow.db"
+    (tmp_path / "mlflow.db.unfinished").write_bytes(b"half a database")
+    assert counts(tracking.log(f"sqlite:///{place}", "earshot", logged.source)) == (9, 0, 0, 0)
+    assert sorted(path.name for path in tmp_path.glob("mlflow.db*")) == ["mlflow.db", "mlflow.db.lock"]

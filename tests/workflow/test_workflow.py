@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from browser import opened
 from checkout import Checkout
 from safetensors.torch import load_file
 
@@ -40,12 +41,15 @@ def test_a_run_tells_how_far_it_is(finished):
     assert re.search(r"^  targets +1 of 1$", page, re.M) and "failed" not in page
 
 
-def test_snakemakes_own_report_holds_figures_and_tables(finished):
+def test_snakemakes_own_report_holds_figures_and_tables(finished, chromium):
     text = finished.run("--report", "snakemake.html")
     page = (finished.folder / "snakemake.html").read_text()
     assert "Report created" in text
     for name in ("accuracy-demo-tanet_small", "accuracy.html", "Adaptation"):
         assert name in page
+    with opened(chromium, (finished.folder / "snakemake.html").as_uri()) as seen:
+        seen.page.get_by_text("Adaptation").first.wait_for()
+        assert not [problem for problem in seen.problems if problem.startswith("left")]
 
 
 def test_a_second_run_has_nothing_to_do(finished):

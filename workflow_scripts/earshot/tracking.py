@@ -133,9 +133,10 @@ def _origin(environment: Mapping[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
-    """Make the folder of a SQLite file, which SQLite does not, and hold a lock beside the file.
+    """Make the folder of a SQLite file, which SQLite does not, and its tables, and hold a lock beside the file.
 
-    Of several processes that meet an empty database all but one would fail: each would try to create its tables.
+    Of several processes that meet an empty database all but one would fail: each would try to create its tables. And tables that
+    were half made when a process was killed could never be completed, so the file appears under its name when it is whole.
     """
     path = sqlite_file(uri)
     if not path:
@@ -144,7 +145,17 @@ def _alone(uri: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(f"{path.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            _create(path)
         yield
+
+
+def _create(path: Path) -> None:
+    """A database of MLflow's tables and nothing else."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    unfinished.rename(path)
 
 
 def sqlite_file(uri: str) -> Path | None:
