@@ -12,9 +12,9 @@ RUN := env -u PYTHONDONTWRITEBYTECODE PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .PHONY: demo test test-llm check browse status dag lock clean help
 
-demo: $(VENV)/.ready ## set up, then run config.yaml; the report is results/reports/demo.html
+demo: $(VENV)/.ready ## set up, then run config.yaml; the report is results/report.html
 	$(RUN) snakemake --cores $(CORES)
-	@echo "report: results/reports/demo.html"
+	@echo "report: results/report.html"
 
 test: check ## set up, then all checks and tests: of the library on two cores, then of the workflow, which uses all
 	$(RUN) python -m pytest --numprocesses 2 --dist loadfile --ignore tests/workflow tests

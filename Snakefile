@@ -28,6 +28,7 @@ localrules:
     download_dataset,
     fetch_checkpoint,
     ask_mapper,
+    write_overview,
     log_to_mlflow,
     log_parses,
     log_prompts,
@@ -36,6 +37,7 @@ localrules:
 rule all:
     default_target: True
     input:
+        "<results>/report.html",
         collect("<results>/reports/{target}.html", target=CONFIG.targets),
         collect("<results>/mlflow/{target}.json", target=CONFIG.targets),
 

@@ -352,6 +352,7 @@ rule write_parse_report:
             subcategory="{parsing}",
             labels={"what": "report"},
         ),
+        summary="<results>/reports/{parsing}.json",
     log:
         "<logs>/write_parse_report/{parsing}.log",
     conda:

@@ -340,6 +340,7 @@ rule write_prompt_report:
             subcategory="{prompting}",
             labels={"what": "report"},
         ),
+        summary="<results>/reports/{prompting}.json",
     log:
         "<logs>/write_prompt_report/{prompting}.log",
     conda:

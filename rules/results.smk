@@ -133,6 +133,7 @@ rule write_report:
             subcategory="{experiment}",
             labels={"what": "report"},
         ),
+        summary="<results>/reports/{experiment}.json",
     log:
         "<logs>/write_report/{experiment}.log",
     conda:
@@ -150,6 +151,22 @@ rule write_report:
         code=AT.code("report"),
     script:
         "../workflow_scripts/write_report.py"
+
+
+rule write_overview:
+    input:
+        summaries=collect("<results>/reports/{target}.json", target=CONFIG.targets),
+    output:
+        html=report("<results>/report.html", category="Overview"),
+    log:
+        "<logs>/write_overview/targets.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        template=AT.package_files("templates/*"),
+        code=AT.code("overview:write"),
+    script:
+        "../workflow_scripts/write_overview.py"
 
 
 rule log_to_mlflow:  # one process logs everything, so jobs never talk to a server

@@ -22,4 +22,4 @@ with job_log(snakemake.log[0]):
         environment=given.environment,
         files=params.files,
     )
-    parse_report.write(paths, parse_tables.about(params), params.experiment, snakemake.output.html)
+    parse_report.write(paths, parse_tables.about(params), params.experiment, snakemake.output.html, snakemake.output.summary)

@@ -22,4 +22,4 @@ with job_log(snakemake.log[0]):
         environment=given.environment,
         files=params.files,
     )
-    prompt_report.write(paths, prompt_tables.about(params), params.experiment, snakemake.output.html)
+    prompt_report.write(paths, prompt_tables.about(params), params.experiment, snakemake.output.html, snakemake.output.summary)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    from earshot import report, tables
+    from earshot import overview, report, tables
     from earshot.files import write_text
 
     given = snakemake.input
@@ -32,3 +32,4 @@ with job_log(snakemake.log[0]):
     )
     data = report.collect(paths, tables.about(snakemake.params), snakemake.params.experiment)
     write_text(snakemake.output.html, report.render(data))
+    overview.write_summary(data, snakemake.output.summary)

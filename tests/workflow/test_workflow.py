@@ -24,6 +24,7 @@ def test_everything_is_made(finished):
     page = (results / "reports" / "demo.html").read_text()
     assert "<img" in page
     assert "http://" not in page.replace("http://www.w3.org", "") and 'src="https' not in page
+    assert 'href="reports/demo.html"' in (results / "report.html").read_text()
     assert (results / "mlflow" / "demo.json").exists()
     assert (results / "mlflow.db").exists()
     assert list((results / "figures" / "demo").glob("*.svg"))
@@ -113,7 +114,15 @@ def test_two_runs_at_once_are_refused(finished):
     assert "another run of this workflow is under way" in text
 
 
-RESULTS = {"score_predictions", "make_tables", "draw_figures", "write_report", "log_to_mlflow", "record_environment"}
+RESULTS = {
+    "score_predictions",
+    "make_tables",
+    "draw_figures",
+    "write_report",
+    "write_overview",
+    "log_to_mlflow",
+    "record_environment",
+}
 TUNED = {"try_hyper", "tune_methods", "adapt_clips"}
 LIBRARY = "workflow_scripts/earshot"
 
@@ -153,7 +162,7 @@ def test_what_changes_speed_alone_does_nothing_again(finished, tmp_path):
     copy = copy_of(finished, tmp_path / "copy")
     with (copy.folder / "tests/config/tiny.yaml").open("a") as file:
         file.write("\nruntime: { offline: true, loading_threads: 4, frame_cache_mb: 10, workers: 3 }\n")
-    assert copy.jobs() == {"record_environment", "write_report", "log_to_mlflow"}  # which tell of the config
+    assert copy.jobs() == {"record_environment", "write_report", "write_overview", "log_to_mlflow"}  # which tell of the config
 
 
 def test_a_new_seed_computes_only_itself(finished, tmp_path):

@@ -19,6 +19,7 @@ from earshot.comparing import gain_of, setting
 from earshot.data_facts import with_data
 from earshot.figures import MUTED
 from earshot.files import write_text
+from earshot.overview import write_summary
 from earshot.parse_runs import Run, drifts, knobs, read_runs
 from earshot.parse_tables import LEAK, MAIN, Parsing, build, champion, datasets, leaky, overall
 from earshot.predictions import read_frame
@@ -79,9 +80,11 @@ class ParsingData:
     numbers: AllNumbers
 
 
-def write(paths: Paths, about: Parsing, experiment: str, html_out: str) -> None:
-    """Write the page of an experiment."""
-    write_text(html_out, render(collect(paths, about, experiment)))
+def write(paths: Paths, about: Parsing, experiment: str, html_out: str, summary_out: str) -> None:
+    """Write the page of an experiment, and what it says first."""
+    data = collect(paths, about, experiment)
+    write_text(html_out, render(data))
+    write_summary(data, summary_out)
 
 
 def collect(paths: Paths, about: Parsing, experiment: str) -> ParsingData:

@@ -17,6 +17,7 @@ from earshot.comparing import gain_of
 from earshot.data_facts import with_data
 from earshot.figures import MUTED
 from earshot.files import write_text
+from earshot.overview import write_summary
 from earshot.parse_report import (
     Finding,
     drawn_figures,
@@ -87,9 +88,11 @@ class PromptingData:
     numbers: AllNumbers
 
 
-def write(paths: Paths, about: Prompting, experiment: str, html_out: str) -> None:
-    """Write the page of an experiment."""
-    write_text(html_out, render(collect(paths, about, experiment)))
+def write(paths: Paths, about: Prompting, experiment: str, html_out: str, summary_out: str) -> None:
+    """Write the page of an experiment, and what it says first."""
+    data = collect(paths, about, experiment)
+    write_text(html_out, render(data))
+    write_summary(data, summary_out)
 
 
 def collect(paths: Paths, about: Prompting, experiment: str) -> PromptingData:

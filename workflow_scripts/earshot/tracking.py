@@ -135,7 +135,7 @@ def _origin(environment: Mapping[str, Any]) -> dict[str, str]:
 def _alone(uri: str) -> Iterator[None]:
     """Make the folder of a SQLite file, which SQLite does not, and its tables, and hold a lock beside the file.
 
-    Of several processes that meet an empty database all but one would fail: each would try to create its tables. And tables that
+    Of several processes that meet an empty database all but one would fail: each would try to create its tables. Tables that
     were half made when a process was killed could never be completed, so the file appears under its name when it is whole.
     """
     path = sqlite_file(uri)
