@@ -29,7 +29,7 @@ check: $(VENV)/.ready ## format, lint, types, every override in config.yaml
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
-	$(RUN) snakefmt --check Snakefile rules
+	$(RUN) snakefmt --check Snakefile rules tests/workflow/cluster.smk
 	$(RUN) snakemake --lint
 	$(RUN) PYTHONPATH=workflow_scripts python -m earshot.checks config.yaml tests/config/stamps_av.yaml tests/config/tiny.yaml
 

@@ -20,9 +20,8 @@ def test_the_page_tells_what_each_found_and_leads_to_its_report(tmp_path, chromi
     overview.write(kept, tmp_path / "report.html")
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "first.html").write_text("<title>first</title>")
-    with opened(
-        chromium, (tmp_path / "report.html").as_uri(), tmp_path.as_uri(), viewport={"width": 375, "height": 700}
-    ) as seen:
+    url, phone = (tmp_path / "report.html").as_uri(), {"width": 375, "height": 700}
+    with opened(chromium, url, tmp_path.as_uri(), viewport=phone) as seen:
         page = seen.page
         assert page.locator("h1").inner_text() == "2 benchmarks"
         assert page.locator("h2").all_inner_texts() == ["The <b>second</b>", "The <b>first</b>"]

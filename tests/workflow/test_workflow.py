@@ -115,12 +115,7 @@ def test_two_runs_at_once_are_refused(finished):
 
 
 RESULTS = {
-    "score_predictions",
-    "make_tables",
-    "draw_figures",
-    "write_report",
-    "write_overview",
-    "log_to_mlflow",
+    *("score_predictions", "make_tables", "draw_figures", "write_report", "write_overview", "log_to_mlflow"),
     "record_environment",
 }
 TUNED = {"try_hyper", "tune_methods", "adapt_clips"}
