@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -256,6 +258,23 @@ def test_latex_escapes_what_would_be_a_command(about):
     assert r"a\_b\textbackslash{}input\{x\}\%\& & 1.0 [1.0, 1.0] \\" in text
     assert r"\toprule" in text and r"\bottomrule" in text
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+
+
+def test_latex_is_what_latex_takes(metrics, about, tmp_path):
+    if not shutil.which("pdflatex"):
+        pytest.skip("needs pdflatex, which is not installed")
+    made = [
+        *tables.build(metrics, about),
+        tables.accuracy_table([row(1.0, method=r"a_b\input{x}%&~^")], about, "ucf101", "tanet"),
+    ]
+    (tmp_path / "tables.tex").write_text(tables.latex(made), encoding="utf-8")
+    packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs,graphicx}"
+    text = rf"\documentclass{{article}}{packages}\begin{{document}}\input{{tables}}\end{{document}}"
+    (tmp_path / "paper.tex").write_text(text)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "undefined" not in done.stdout
 
 
 def test_wide_csv_can_be_read_back(metrics, about):
