@@ -29,6 +29,9 @@ rule score_predictions:
         "<logs>/score_predictions/{experiment}.log",
     conda:
         "../envs/report.yaml"
+    resources:
+        mem_mb=growing(8_000),
+        runtime=growing(60),
     params:
         experiment="{experiment}",
         datasets=AT.field("datasets"),

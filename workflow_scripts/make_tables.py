@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job_log(snakemake.log[0]):
-    from earshot import contracts, data_facts, pages, tables
+    from earshot import contracts, data_facts, pages, scoring, tables
     from earshot.files import write_text
 
     about = data_facts.with_data(tables.about(snakemake.params), snakemake.input.metrics)
     metrics = contracts.read(snakemake.input.metrics, contracts.METRICS)
-    by_class = contracts.read(snakemake.input.by_class, contracts.CLASS_METRICS)
+    by_class = contracts.read(snakemake.input.by_class, contracts.CLASS_METRICS, seed=scoring.ALL_SEEDS)
     made = tables.build(metrics, about, by_class)
     write_text(snakemake.output.markdown, tables.markdown(made, about.title))
     write_text(snakemake.output.csv, tables.wide_csv(made))

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import fake_results as fake
+import pandas as pd
 import pytest
 import yaml
 from browser import opened
@@ -38,7 +39,7 @@ def database(tmp_path_factory):
     about = tables.about(SimpleNamespace(title="Toy", protocol=fake.PROTOCOL, split="test", seeds=[0, 1], methods=fake.METHODS))
     metrics = data_facts.marked(scores.metrics, {"toy": {"split_sha256": "5" * 64}})
     made = tables.build(metrics, about, scores.classes)
-    source = tracking.Source("toy", metrics, about, {}, made, by_class=scores.classes)
+    source = tracking.Source("toy", metrics, about, {}, made, by_class=pd.DataFrame(scores.classes))
     uri = f"sqlite:///{root}/mlflow.db"
     said = tracking.log(uri, "earshot-toy", source)
     config = root / "mine.yaml"

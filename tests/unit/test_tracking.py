@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import fake_results as fake
+import pandas as pd
 import pytest
 import yaml
 
@@ -27,9 +28,13 @@ def logged(tmp_path_factory):
     picture = root / "figure.png"
     picture.write_bytes(b"not really a picture")
     made = tables.build(metrics, about, scores.classes)
-    source = tracking.Source("demo", metrics, about, {}, made, {str(picture): "figures"}, ENVIRONMENT, scores.classes)
+    source = tracking.Source(
+        "demo", metrics, about, {}, made, {str(picture): "figures"}, ENVIRONMENT, pd.DataFrame(scores.classes)
+    )
     uri = f"sqlite:///{root}/deep/er/mlflow.db"
-    return SimpleNamespace(root=root, uri=uri, source=source, picture=picture, said=tracking.log(uri, "earshot", source))
+    return SimpleNamespace(
+        root=root, uri=uri, source=source, classes=scores.classes, picture=picture, said=tracking.log(uri, "earshot", source)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +76,7 @@ def test_a_run_holds_the_classes_of_its_seed(logged, client, tmp_path):
     path = client.download_artifacts(run.info.run_id, "classes.csv", str(tmp_path))
     told = {row["name"]: row for row in csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines())}
     wanted = ("vitta", "gauss", 1)
-    rows = [r for r in logged.source.by_class if (r["method"], r["corruption"], r["seed"]) == wanted]
+    rows = [r for r in logged.classes if (r["method"], r["corruption"], r["seed"]) == wanted]
     assert {name: float(row["top1"]) for name, row in told.items()} == pytest.approx({r["name"]: r["top1"] for r in rows})
     assert len(rows) == len(told) > 1
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from earshot.files import atomic_path
@@ -378,15 +379,23 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(values, type=kind, from_pandas=False)
 
 
-def read(path: str | Path, schema: pa.Schema) -> list[dict[str, Any]]:
-    """Read a table and check it against its contract; returns rows as dictionaries."""
+def read(path: str | Path, schema: pa.Schema, **where: Any) -> list[dict[str, Any]]:
+    """Read a table and check it against its contract; returns rows as dictionaries, those whose columns equal `where`."""
+    table = read_table(path, schema)
+    for name, value in where.items():
+        table = table.filter(pc.equal(table[name], value))
+    return table.to_pylist()
+
+
+def read_table(path: str | Path, schema: pa.Schema) -> pa.Table:
+    """Read a table and check it against its contract."""
     table = pq.read_table(path)
     if table.schema.names != schema.names or table.schema.types != schema.types:
         raise ContractError(
             f"{path}: columns {table.schema.names} do not keep the contract {schema.names}; "
             "the file was made by another version: delete it and run the workflow again"
         )
-    return table.to_pylist()
+    return table
 
 
 def read_clips(path: str | Path) -> list[dict[str, Any]]:

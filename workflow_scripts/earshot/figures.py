@@ -28,7 +28,7 @@ from earshot.files import atomic_path, write_json
 from earshot.frames import Frames, frames_of
 from earshot.metrics.significance import mean_interval
 from earshot.predictions import read_frame
-from earshot.scoring import MEAN, REFERENCES, condition_order
+from earshot.scoring import ALL_SEEDS, MEAN, REFERENCES, condition_order
 from earshot.tables import About, ClassGains, Row, class_gains, conditions, groups, heading, select
 
 matplotlib.use("Agg")
@@ -197,7 +197,7 @@ def draw(sources: Sources, metrics: Sequence[Row], about: About, folder: str | P
     drawn: list[Drawn] = []
     with matplotlib.rc_context(STYLE):
         spent = costs(sources.timings)
-        by_class = contracts.read(sources.by_class, contracts.CLASS_METRICS) if sources.by_class else []
+        by_class = contracts.read(sources.by_class, contracts.CLASS_METRICS, seed=ALL_SEEDS) if sources.by_class else []
         for dataset, backbone in groups(metrics):
             drawn += _draw_results(metrics, by_class, spent, about, look, dataset, backbone, folder)
             drawn += _draw_behaviour(sources, about, look, dataset, backbone, folder)

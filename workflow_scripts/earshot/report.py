@@ -20,7 +20,7 @@ from earshot.config import CLEAN, MIXED
 from earshot.data_facts import with_data
 from earshot.figures import GRID, INK, MUTED, costs, dataset_of, label_of
 from earshot.pages import environment
-from earshot.scoring import MEAN
+from earshot.scoring import ALL_SEEDS, MEAN
 from earshot.tables import (
     DASH,
     NO_RESULT,
@@ -124,7 +124,7 @@ def collect(paths: Paths, about: About, experiment: str) -> ReportData:
     """Read everything that a report shows."""
     about = with_data(about, paths.metrics)
     metrics = contracts.read(paths.metrics, contracts.METRICS)
-    by_class = contracts.read(paths.by_class, contracts.CLASS_METRICS) if paths.by_class else []
+    by_class = contracts.read(paths.by_class, contracts.CLASS_METRICS, seed=ALL_SEEDS) if paths.by_class else []
     index = json.loads(Path(paths.figures, "figures.json").read_text(encoding="utf-8"))
     known = list(dict.fromkeys(dataset for dataset, _ in groups(metrics)))
     figures: dict[str, list[dict[str, Any]]] = {}

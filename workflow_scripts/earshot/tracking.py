@@ -5,9 +5,7 @@ harmless: a run is found by its key, left alone if its content is the same, repl
 what is deleted, and can restore it) if the results no longer have it.
 """
 
-import csv
 import fcntl
-import io
 import json
 import math
 import os
@@ -20,8 +18,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import pandas as pd
 import yaml
 
+from earshot import contracts
 from earshot.files import fingerprint, sha256_of_file
 from earshot.scoring import ALL_SEEDS, MEAN
 from earshot.tables import About, Row, Table, applies
@@ -34,6 +34,8 @@ from mlflow.entities import Metric, Param, Run, ViewType
 _KEY, _CONTENT = "earshot.key", "earshot.content"
 _LONGEST = 6_000  # characters of a parameter's value that MLflow stores
 _PAGE = 1_000
+_PLACE = ("dataset", "backbone", "method", "corruption", "severity", "seed")
+_CLASS_COLUMNS = ("class_id", "name", "top1", "gain_over_source", "n")
 _PARAMS = 100  # that MLflow takes at a time
 
 
@@ -65,7 +67,7 @@ class Logged:
 class Source:
     """What is logged: an experiment's metrics, what was run, tables, and files by their folder within the artifacts.
 
-    `environment` is what `environment.describe` said, `by_class` holds rows of CLASS_METRICS.
+    `environment` is what `environment.describe` said, `by_class` is what `read_classes` reads.
     """
 
     experiment: str
@@ -75,12 +77,18 @@ class Source:
     tables: Sequence[Table] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
-    by_class: Sequence[Row] = ()
+    by_class: pd.DataFrame | None = None
 
 
 def read_environment(path: str | Path) -> dict[str, Any]:
     """What `environment.describe` said of a benchmark; empty without a file."""
     return dict(json.loads(Path(path).read_text(encoding="utf-8"))) if path else {}
+
+
+def read_classes(path: str | Path) -> pd.DataFrame:
+    """CLASS_METRICS, which may have millions of rows."""
+    found: pd.DataFrame = contracts.read_table(path, contracts.CLASS_METRICS).to_pandas()
+    return found
 
 
 def pictures(folder: str | Path) -> dict[str, str]:
@@ -215,9 +223,9 @@ def _runs(source: Source, content: str) -> Iterator[Logged]:
     """One run for each dataset, backbone, method, condition and seed: means over these are for the tables."""
 
     def place(row: Row) -> tuple[Any, ...]:
-        return row["dataset"], row["backbone"], row["method"], row["corruption"], row["severity"], row["seed"]
+        return tuple(row[name] for name in _PLACE)
 
-    classes = {where: list(rows) for where, rows in groupby(sorted(source.by_class, key=place), key=place)}
+    classes = {} if source.by_class is None else source.by_class.groupby(list(_PLACE), sort=False).indices
     ran = [row for row in source.metrics if applies(row) and row["seed"] != ALL_SEEDS and row["corruption"] != MEAN]
     for where, grouped in groupby(sorted(ran, key=place), key=place):
         rows = list(grouped)
@@ -241,7 +249,7 @@ def _runs(source: Source, content: str) -> Iterator[Logged]:
         condition = f"{corruption}-{severity}"
         key = f"{source.experiment}/{dataset}/{backbone}/{method}/{condition}/{seed}"
         title = f"{method} · {condition} · seed {seed} · {dataset} · {backbone}"
-        texts = {"classes.csv": _class_table(classes[where])} if where in classes else {}
+        texts = {"classes.csv": _class_table(source.by_class, classes[where])} if where in classes else {}
         yield Logged(key, title, params, list(_values(rows)), texts=texts, salt=content)
 
 
@@ -255,14 +263,9 @@ def _values(rows: Sequence[Row]) -> Iterator[tuple[str, float, int]]:
         yield from ((n, float(v), 0) for n, v in parts if math.isfinite(v))
 
 
-def _class_table(rows: Sequence[Row]) -> str:
+def _class_table(classes: Any, rows: Any) -> str:
     """Accuracy by class as CSV, which the interface shows as a table."""
-    out = io.StringIO()
-    columns = ("class_id", "name", "top1", "gain_over_source", "n")
-    writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return str(classes.iloc[rows].to_csv(columns=list(_CLASS_COLUMNS), index=False, lineterminator="\n"))
 
 
 def _overall(metrics: Sequence[Row]) -> list[tuple[str, float, int]]:
