@@ -1,9 +1,20 @@
 # What all rules share: the validated config, where things lie, and one run at a time.
 import fcntl
+import marshal
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
+LIBRARY = Path(workflow.basedir) / "workflow_scripts"
+# Python may keep a part of a module's bytecode on a disk that is full, and then no start could ever read that module
+for kept in LIBRARY.rglob("__pycache__/*.pyc"):
+    try:
+        marshal.loads(kept.read_bytes()[16:])
+    except (EOFError, ValueError, TypeError):
+        kept.unlink(missing_ok=True)
+    except FileNotFoundError:
+        pass  # replaced just now by another process
+
+sys.path.insert(0, str(LIBRARY))
 
 from earshot import config as earshot_config  # noqa: E402
 from earshot import orphans  # noqa: E402

@@ -151,7 +151,8 @@ def test_on_a_full_disk_a_run_stops_and_goes_on_to_the_same_bytes_when_there_is_
         assert "LockException" not in text
         if "Nothing to be done" in text or "(100%) done" in text:
             break
-        assert "No space left on device" in text + checkout.logs()
+        told = text + checkout.logs()
+        assert "No space left on device" in told, f"{free} bytes free: {told[-4000:]}"
         failed |= set(re.findall(r"^Error in rule (\w+):", text, re.M))
     (small_disk / "ballast").unlink()
     checkout.run(*TARGETS)

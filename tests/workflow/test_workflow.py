@@ -363,6 +363,16 @@ def test_a_wrong_config_stops_before_anything_runs(tmp_path, change, message):
     assert "Traceback" not in text
 
 
+def test_bytecode_that_a_full_disk_cut_short_is_made_anew(tmp_path):
+    other = Checkout(tmp_path)
+    other.jobs()
+    for name in ("config", "layout"):
+        (kept,) = tmp_path.rglob(f"__pycache__/{name}.cpython-*.pyc")
+        kept.write_bytes(kept.read_bytes()[:1000])
+    assert "prepare_dataset" in other.jobs()
+    assert not [path for path in tmp_path.rglob("*.pyc") if path.stat().st_size == 1000]
+
+
 def test_a_wrong_label_in_a_users_list_is_named_on_the_terminal(tmp_path):
     other = Checkout(tmp_path)
     (tmp_path / "videos").mkdir()
