@@ -31,7 +31,7 @@ check: $(VENV)/.ready ## format, lint, types, every override in config.yaml
 	$(RUN) mypy
 	$(RUN) snakefmt --check Snakefile rules tests/workflow/cluster.smk
 	$(RUN) snakemake --lint
-	$(RUN) PYTHONPATH=workflow_scripts python -m earshot.checks config.yaml tests/config/stamps_av.yaml tests/config/tiny.yaml
+	$(RUN) PYTHONPATH=workflow_scripts python -m earshot.checks config.yaml $(wildcard tests/config/*.yaml)
 
 browse: $(VENV)/.ready ## MLflow on http://127.0.0.1:$(PORT), with the links of all benchmarks; CONFIG= names config files of yours
 	$(RUN) PYTHONPATH=workflow_scripts python -m earshot.browse config.yaml $(CONFIG) --port $(PORT)
