@@ -121,6 +121,14 @@ def test_a_full_disk_or_a_closed_terminal_ends_no_run(counted, tmp_path):
     assert "adapt_clips" in (tmp_path / "progress.txt").read_text()
 
 
+def test_an_event_of_another_shape_ends_no_run(counted, tmp_path, capsys):
+    follower = progress.Follower(counted, tmp_path / "progress.txt", io.StringIO())
+    follower.emit(event("job_finished"))  # without the job that finished
+    assert "AttributeError" in capsys.readouterr().err
+    follower.emit(event("job_info", jobid=1, rule_name="adapt_clips", wildcards={}, log=[]))
+    assert "adapt_clips" in (tmp_path / "progress.txt").read_text()
+
+
 def test_stages_are_the_files_of_rules(tmp_path):
     rules = [("all", "/w/Snakefile"), ("adapt_clips", "/w/rules/adaptation.smk"), ("adapt_clips", "/w/rules/adaptation.smk")]
     jobs = [SimpleNamespace(rule=SimpleNamespace(name=name, snakefile=place)) for name, place in rules]

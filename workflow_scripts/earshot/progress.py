@@ -128,13 +128,15 @@ class Follower(logging.Handler):
         self._write()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take note of what happened to a job. A full disk or a closed terminal must not end the run: it is left untold."""
+        """Take note of what happened to a job. Nothing that goes wrong here ends the run: what cannot be told is left untold."""
         try:
             told = self._hear(str(getattr(record, "event", "") or "").lower(), record)
             if told:
                 print(f"[earshot] {told}", file=self.out or sys.stderr, flush=True)
-        except OSError:
+        except OSError:  # a full disk, a closed terminal
             pass
+        except Exception:
+            self.handleError(record)  # prints it, and raises nothing
 
     def _hear(self, event: str, record: Any) -> str:
         """What to say of an event; empty for nothing."""
