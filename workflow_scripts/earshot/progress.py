@@ -128,7 +128,7 @@ class Follower(logging.Handler):
         self._write()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take note of what happened to a job. Nothing that goes wrong here ends the run: what cannot be told is left untold."""
+        """Take note of what happened to a job. Nothing that goes wrong here ends the run: what cannot be told is not."""
         try:
             told = self._hear(str(getattr(record, "event", "") or "").lower(), record)
             if told:
