@@ -47,12 +47,12 @@ def test_all_numbers_hold_every_row_and_end_no_script():
 def sorting(tmp_path_factory):
     """A page with one table of everything that cells hold."""
     rows = (
-        ("first", "63.4 [60.1, 66.5]", "+3.7† [+1.0, +6.0]", "12 of 60", "—"),
-        ("second", "7.0 [5.0, 9.0]", "−12.5 [−14.0, −9.0]", "9 of 60", "x"),
-        ("third", "—", "0.0 [−1.0, 1.0]", "100 of 100", "b"),
-        ("fourth", "101.2 [90.0, 110.0]", "+3.6 [+1.0, +6.0]", "1,000 of 1,000", "a"),
+        ("first", "63.4 [60.1, 66.5]", "+3.7† [+1.0, +6.0]", "12 of 60", "—", "2.13.0"),
+        ("second", "7.0 [5.0, 9.0]", "−12.5 [−14.0, −9.0]", "9 of 60", "x", "2.9.1"),
+        ("third", "—", "0.0 [−1.0, 1.0]", "100 of 100", "b", "10ab"),
+        ("fourth", "101.2 [90.0, 110.0]", "+3.6 [+1.0, +6.0]", "1,000 of 1,000", "a", "2026-11-23"),
     )
-    table = Table("t", f"Title {HOSTILE}", "Caption.", ("method", "accuracy", "gain", "clips", "note"), rows)
+    table = Table("t", f"Title {HOSTILE}", "Caption.", ("method", "accuracy", "gain", "clips", "note", "version"), rows)
     path = tmp_path_factory.mktemp("sorting") / "page.html"
     path.write_text(pages.of_tables([table], "Sorting"), encoding="utf-8")
     return path
@@ -69,6 +69,7 @@ def order(page):
         ("gain", ["first", "fourth", "third", "second"], ["second", "third", "fourth", "first"]),
         ("clips", ["fourth", "third", "first", "second"], ["second", "first", "third", "fourth"]),
         ("note", ["fourth", "third", "second", "first"], ["second", "third", "fourth", "first"]),
+        ("version", ["second", "first", "third", "fourth"], ["fourth", "third", "first", "second"]),
     ],
 )
 def test_a_press_sorts_another_reverses_and_a_third_restores(sorting, chromium, heading, first, second):

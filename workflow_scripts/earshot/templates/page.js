@@ -8,12 +8,12 @@
     return made;
   };
 
-  // "63.4 [60.1, 66.5]", "+3.7†", "−1,234.5" and "12 of 60" begin with a number; anything else is text, a dash is nothing
-  const number = /^[+\-\u2212]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?(e[+\-]?\d+)?/i;
+  // "63.4 [60.1, 66.5]", "+3.7†", "−1,234.5" and "12 of 60" begin with a number; "2.13.0" and "5b3c" are text, a dash is nothing
+  const number = /^[+\-\u2212]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?(e[+\-]?\d+)?(?![\w.,:-])/i;
   const keyOf = (text) => {
     const trimmed = text.trim();
     if (!trimmed || trimmed === DASH) return null;
-    const found = trimmed.match(number)[0];
+    const found = trimmed.match(number)?.[0] ?? "";
     return /\d/.test(found) ? Number(found.replace("\u2212", "-").replaceAll(",", "")) : trimmed;
   };
   const compare = (a, b) => {
