@@ -3,6 +3,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3 2>/dev/nu
 CORES ?= all
 PORT ?= 5000
 CONFIG ?=
+RESULTS ?= results
 UV_VERSION := 0.13.9
 BOOT := .boot
 VENV := .venv
@@ -37,7 +38,7 @@ browse: $(VENV)/.ready ## MLflow on http://127.0.0.1:$(PORT), with the links of 
 	$(RUN) PYTHONPATH=workflow_scripts python -m earshot.browse config.yaml $(CONFIG) --port $(PORT)
 
 status: ## how far the running or last run is, and where the logs of failed jobs are
-	@cat results/progress.txt 2>/dev/null || echo "nothing has run here yet"
+	@cat $(RESULTS)/progress.txt 2>/dev/null || echo "nothing has run here yet"
 
 dag: $(VENV)/.ready ## what would run
 	$(RUN) snakemake --dry-run --quiet rules

@@ -6,7 +6,6 @@ empty. Prints runs, jobs, seconds and the highest memory of the planning process
 
 import argparse
 import functools
-import resource
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,13 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 from earshot import plugins  # noqa: E402
 from earshot.config import Config, load, merged  # noqa: E402
 
+# between us and what is measured: a process inherits the highest memory of the one that it was forked from
+MEASURED = """\
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print("KiB", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
 PARTS = ("Snakefile", "config.yaml", "rules", "workflow_scripts", "envs", "profiles", "tests/config")
 
 
@@ -77,14 +83,15 @@ def plan(paths):
         more = ["--configfile", *(str(path.resolve()) for path in paths)] if paths else []
         command = [sys.executable, "-m", "snakemake", *more, "--dry-run", "--quiet", "rules"]
         start = time.monotonic()
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, *command], cwd=folder, capture_output=True, text=True, check=False
+        )
         seconds = time.monotonic() - start
     told = done.stdout + done.stderr
     if done.returncode:
-        sys.exit(told[-3000:])
+        raise RuntimeError(told[-3000:])
     jobs = next(int(line.split()[1]) for line in told.splitlines() if line.startswith("total"))
-    # the highest of all children so far, so the small plan comes first
-    return jobs, seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return jobs, seconds, int(done.stdout.rpartition("KiB ")[2]) / 1024
 
 
 def main():

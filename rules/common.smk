@@ -6,13 +6,14 @@ from pathlib import Path
 
 LIBRARY = Path(workflow.basedir) / "workflow_scripts"
 # Python may keep a part of a module's bytecode on a disk that is full, and then no start could ever read that module
-for kept in LIBRARY.rglob("__pycache__/*.pyc"):
+for kept in LIBRARY.rglob(f"__pycache__/*.{sys.implementation.cache_tag}.pyc"):
     try:
-        marshal.loads(kept.read_bytes()[16:])
-    except (EOFError, ValueError, TypeError):
-        kept.unlink(missing_ok=True)
-    except FileNotFoundError:
-        pass  # replaced just now by another process
+        try:
+            marshal.loads(kept.read_bytes()[16:])
+        except (EOFError, ValueError, TypeError):
+            kept.unlink(missing_ok=True)
+    except OSError:
+        pass  # another user's, or replaced just now by another process
 
 sys.path.insert(0, str(LIBRARY))
 
@@ -82,6 +83,10 @@ onstart:
         raise WorkflowError(
             "another run of this workflow is under way in this folder; wait for it to end"
         )
+    except OSError as error:
+        raise WorkflowError(
+            f"this file system knows no locks ({error}); put the folder of the workflow where it does (on Lustre: mounted with `flock`)"
+        )
     globals()["RUN_LOCK"] = lock  # held until the process ends
     # only now, since the jobs of a run that lives are not to be touched
     try:
@@ -93,8 +98,17 @@ onstart:
             f"cancelled jobs of an earlier run that was killed: {', '.join(cancelled)}",
             file=sys.stderr,
         )
-    logger.addHandler(
-        progress.follow(
-            workflow.dag.needrun_jobs(), Path(AT.results) / "progress.txt"
-        )
+    follower = progress.follow(
+        workflow.dag.needrun_jobs(), Path(AT.results) / "progress.txt"
     )
+    globals()["FOLLOWER"] = follower
+    logger.addHandler(follower)
+
+
+onsuccess:
+    FOLLOWER.ended(True)
+
+
+onerror:
+    if "FOLLOWER" in globals():  # else it ended before it began
+        FOLLOWER.ended(False)

@@ -36,10 +36,10 @@ def test_all_numbers_hold_every_row_and_end_no_script():
         column["name"]: [column["words"][code] for code in column["codes"]] for column in told["columns"] if "codes" in column
     }
     numbers = {column["name"]: column["values"] for column in told["columns"] if "values" in column}
-    assert told["rows"] == 500 and set(numbers) == {"value", "low", "high", "n", "N"}
+    assert told["rows"] == 500 and set(numbers) == {"value", "low", "high", "n", "missing"}
     assert read["method"] == [row["method"] for row in rows]
     assert read["seed"][:3] == ["all", "0", "1"] and read["severity"][:2] == ["", "0"]
-    assert numbers["value"][7] is None and numbers["value"][:2] == [0, 0.25] and numbers["N"][:2] == [9, 10]
+    assert numbers["value"][7] is None and numbers["value"][:2] == [0, 0.25] and numbers["missing"][:2] == [0, 1]
     assert json.loads(all_numbers.of([]).json) == {"rows": 0, "columns": []}
 
 

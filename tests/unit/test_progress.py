@@ -66,6 +66,25 @@ def test_time_that_running_jobs_have_had_is_not_ahead(counted, clock):
     assert counted.left_s() == pytest.approx(before - 40)
 
 
+def test_an_overdue_job_takes_nothing_off_the_others(counted, clock):
+    run(counted, clock, 1, "adapt_clips", 10)
+    counted.started(2, "adapt_clips", "", "")
+    clock.now += 1000
+    assert counted.left_s() == pytest.approx((6 * 10 + 5 * 10) / 1)
+
+
+def test_what_never_said_that_it_ended_has_failed_or_is_done_when_the_run_is_over(clock):
+    for well, words in (
+        (True, "2 of 13 jobs (15 %), 0 running"),
+        (False, "failed\n  adapt_clips: a.log\n  write_report: r.log"),
+    ):
+        told = progress.Progress(PLAN, STAGES, clock)
+        told.started(1, "adapt_clips", "", "a.log")
+        told.started(2, "write_report", "", "r.log")
+        told.ended(well)
+        assert words in told.page() and "\nrunning" not in told.page()
+
+
 def test_a_failure_is_told_with_its_log_until_a_retry_succeeds(counted, clock):
     counted.started(1, "adapt_clips", "corruption=gauss", "logs/a.log")
     counted.stumbled(1)
@@ -98,16 +117,16 @@ def test_a_follower_hears_snakemakes_events(counted, clock, tmp_path):
     out = io.StringIO()
     follower = progress.Follower(counted, tmp_path / "results" / "progress.txt", out)
     follower.emit(event("job_info", jobid=1, rule_name="adapt_clips", wildcards={"seed": "0"}, log=["logs/a.log"]))
-    follower.emit(event("job_error", jobid=1))
+    follower.emit(event("job_error", jobid=1, log=["logs/a.log", "slurm/1.log"]))
     follower.emit(event("job_info", jobid=2, rule_name="write_report", wildcards=None, log=None))
     follower.emit(event("job_finished", job_id=2))
     follower.emit(event("job_finished", job_id=77))  # of a group, say: never told of
     follower.emit(event(None))
     told = out.getvalue().splitlines()
-    assert told[0] == "[earshot] FAILED adapt_clips (seed=0): its log is logs/a.log"
+    assert told[0] == "[earshot] FAILED adapt_clips (seed=0): its log is logs/a.log, slurm/1.log"
     assert told[1].startswith("[earshot] results: 1 of 1 jobs | all: 1 of 13 jobs") and len(told) == 2
     page = (tmp_path / "results" / "progress.txt").read_text()
-    assert page.startswith("as of 2") and "adapt_clips (seed=0): logs/a.log" in page
+    assert page.startswith("as of 2") and "adapt_clips (seed=0): logs/a.log, slurm/1.log" in page
 
 
 def test_a_full_disk_or_a_closed_terminal_ends_no_run(counted, tmp_path):
@@ -117,7 +136,7 @@ def test_a_full_disk_or_a_closed_terminal_ends_no_run(counted, tmp_path):
 
     follower = progress.Follower(counted, tmp_path / "progress.txt", Closed())
     follower.emit(event("job_info", jobid=1, rule_name="adapt_clips", wildcards={}, log=[]))
-    follower.emit(event("job_error", jobid=1))
+    follower.emit(event("job_error", jobid=1, log=[]))
     assert "adapt_clips" in (tmp_path / "progress.txt").read_text()
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import fake_results as fake
 import pytest
 
-from earshot import scoring, tables
+from earshot import contracts, scoring, tables
 
 GIVEN = SimpleNamespace(title="Demo", protocol=fake.PROTOCOL, split="test", seeds=[0, 1], methods=fake.METHODS)
 
@@ -62,6 +62,21 @@ def test_captions_tell_protocol_counts_and_moments(metrics, about):
     assert "Clips scored: 40 of 40 (clean); 39 of 40 (gauss, motion, rain, h265_abr, mean)." in caption
     assert "online" in caption and "2 views" in caption and "shuffled order" in caption and "seeds 0, 1" in caption
     assert "tent: the answer is taken before" in caption and "vitta, audio_assisted: the answer is taken after" in caption
+
+
+def test_the_mean_counts_the_clips_of_all_its_corruptions(about):
+    """Twelve clips: one is missing under the first corruption, two others under the second."""
+    lost = {"gauss": (11, 1), "rain": (10, 2), "mean": (12, 3)}
+    rows = [
+        {**row(50.0, corruption=c, severity=-1 if c == "mean" else 5), "n": n, "n_missing": m} for c, (n, m) in lost.items()
+    ]
+    caption = tables.accuracy_table(rows, about, "ucf101", "tanet").caption
+    assert "Clips scored: 11 of 12 (gauss); 10 of 12 (rain); 9 of 12 (mean)." in caption
+
+
+def test_random_weights_are_never_best(about):
+    rows = [{**row(v, method=m), "backbone": f"tiny{contracts.RANDOM_WEIGHTS}"} for v, m in ((1.0, "source"), (2.0, "tent"))]
+    assert not [table.strong for table in tables.build(rows, about) if table.strong]
 
 
 def test_the_best_of_a_column_is_emphasised(about):

@@ -63,6 +63,7 @@ class Interrupted:
 
     def start(self):
         self.starts += 1
+        (self.checkout.folder / "results" / "progress.txt").unlink(missing_ok=True)  # of the start before
         command = self.checkout.command("--cores", "2", "--", *TARGETS)
         place = {"cwd": self.checkout.folder, "env": self.checkout.environment(), "start_new_session": True}
         with open(self.checkout.folder / f"start-{self.starts}.log", "w") as log:

@@ -16,8 +16,7 @@ from earshot.scoring import ALL_SEEDS
 from earshot.tables import Row
 
 _NUMBERS = ("value", "low", "high")
-_DIGITS = 4
-_LEFT_OUT = ("n", "n_missing", "split_id")  # told as n of N; the same for all rows of a dataset
+_LEFT_OUT = ("n", "n_missing", "split_id")  # told as numbers; the same for all rows of a dataset
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,14 @@ def of(rows: Sequence[Row]) -> AllNumbers:
             columns.append(_coded(name, [_word(name, row[name]) for row in rows]))
         if name == "high":
             columns.append({"name": "n", "values": [row["n"] for row in rows]})
-            columns.append({"name": "N", "values": [row["n"] + row["n_missing"] for row in rows]})
+            columns.append({"name": "missing", "values": [row["n_missing"] for row in rows]})
     text = json.dumps({"rows": len(rows), "columns": columns}, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     # no text may end the script element that holds it
     return AllNumbers(f"{len(rows):,}", Markup(text.replace("<", "\\u003c")))
 
 
 def _number(value: float) -> float | None:
-    return round(value, _DIGITS) + 0.0 if math.isfinite(value) else None
+    return float(f"{value:.6g}") + 0.0 if math.isfinite(value) else None
 
 
 def _word(name: str, value: Any) -> str:

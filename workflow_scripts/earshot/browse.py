@@ -46,10 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tracking = load(functools.reduce(merged, values)).mlflow
     path = sqlite_file(tracking.uri)
     if path is None:
-        print(f"runs are logged to {tracking.uri}: open it in a browser")
+        print(f"runs are logged to {tracking.uri}, which is no database to serve here: a server's address opens in a browser")
         return
     if not path.exists():
-        sys.exit(f"{path} does not exist: nothing was logged yet; `make demo` makes and logs the demo")
+        sys.exit(
+            f"{path} does not exist: nothing was logged yet (`make demo` does), or it was moved: "
+            "`snakemake --cores 1 --forcerun log_to_mlflow log_parses log_prompts` logs again"
+        )
     address = f"http://{HOST}:{given.port}"
     for name, link in links(tracking.uri, tracking.prefix, address):
         print(f"{name}: {link}", flush=True)

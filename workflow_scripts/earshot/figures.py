@@ -75,9 +75,9 @@ _CAPTIONS = {
     "only look, grey is the unadapted model. Methods are measured on the same clips: intervals that overlap may still hide a "
     "reliable difference, which the paired gains show.",
     "severities": "Top-1 accuracy over the severity of a corruption, 0 being the clean clips, with 95 % intervals over clips.",
-    "class_gains": "Difference in top-1 accuracy, class by class, between the method that listens and the one below that only "
-    "looks, on average over the corruptions. Where there are many classes those of the largest gain and of the largest loss "
-    "are drawn. A class has few clips, and no test was made: the picture shows where to look.",
+    "class_gains": "Difference in top-1 accuracy, class by class, between the method that listens and the reference named "
+    "below, on average over the corruptions where there are any. Where there are many classes those of the largest gain and "
+    "of the largest loss are drawn. A class has few clips, and no test was made: the picture shows where to look.",
     "gains": "Paired gain in percentage points, averaged over the corruptions, with its 95 % interval; pale marks are "
     "single corruptions. An interval that crosses the line at 0 is no evidence of a difference.",
     "sound": "Accuracy on corrupted clips, split by what could be heard: whether the clip has an audible track and, for "

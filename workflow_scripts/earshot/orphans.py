@@ -36,7 +36,7 @@ def cancel(logs: Path, patience_s: float = 300.0) -> list[str]:
 
 def _submitted(logs: Path) -> list[str]:
     """Ids of this user's jobs that wait, run or are about to end, and log to a file under `logs`."""
-    listing = _output("squeue", "--me", "--noheader", f"--Format=JobID:{_ID_WIDTH},STDOUT:{_PATH_WIDTH}")
+    listing = _output("squeue", "--me", "--all", "--noheader", f"--Format=JobID:{_ID_WIDTH},STDOUT:{_PATH_WIDTH}")
     jobs = [(line[:_ID_WIDTH].strip(), Path(line[_ID_WIDTH:].strip())) for line in listing.splitlines()]
     return [job for job, log in jobs if log.is_relative_to(logs.resolve())]
 

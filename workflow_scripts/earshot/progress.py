@@ -10,7 +10,8 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -38,6 +39,7 @@ class Progress:
         self.failed: dict[int, Job] = {}
         self.done: Counter[str] = Counter()
         self.spent: defaultdict[str, float] = defaultdict(float)  # s of finished jobs
+        self.wasted = 0.0  # s of jobs that failed
         self.start = clock()
 
     def started(self, number: int, rule: str, wildcards: str, log: str) -> None:
@@ -58,7 +60,16 @@ class Progress:
         job = self.running.pop(number, None)
         if job:
             self.failed[number] = job
+            self.wasted += self.clock() - job.began
         return job
+
+    def ended(self, well: bool) -> None:
+        """The run is over: what was never said to have ended has, or failed without a word, as for want of an output."""
+        for number in list(self.running):
+            if well:
+                self.finished(number)
+            else:
+                self.stumbled(number)
 
     def left_s(self) -> float:
         """Estimate of the s left; NaN before the first job is done.
@@ -69,14 +80,12 @@ class Progress:
         ended, spent, elapsed = self.done.total(), sum(self.spent.values()), self.clock() - self.start
         if not ended or not elapsed:
             return math.nan
-        mean = spent / ended
-        ahead = sum(
-            (number - self.done[rule]) * (self.spent[rule] / self.done[rule] if self.done[rule] else mean)
-            for rule, number in self.plan.items()
-        )
-        begun = sum(self.clock() - job.began for job in self.running.values())
-        at_once = max(1.0, (spent + begun) / elapsed)
-        return max(0.0, ahead - begun) / at_once
+        lasts = {rule: self.spent[rule] / self.done[rule] if self.done[rule] else spent / ended for rule in self.plan}
+        ahead = sum((number - self.done[rule]) * lasts[rule] for rule, number in self.plan.items())
+        ages = [(self.clock() - job.began, lasts.get(job.rule, 0.0)) for job in self.running.values()]
+        had = sum(min(age, expected) for age, expected in ages)  # a job that is overdue takes nothing off the others
+        at_once = max(1.0, (spent + self.wasted + sum(age for age, _ in ages)) / elapsed)
+        return max(0.0, ahead - had) / at_once
 
     def line(self, job: Job) -> str:
         """One line after a job: its stage, all jobs, time."""
@@ -125,7 +134,7 @@ class Follower(logging.Handler):
     def __init__(self, progress: Progress, path: str | Path, out: TextIO | None = None) -> None:
         super().__init__()
         self.progress, self.path, self.out = progress, Path(path), out
-        self._write()
+        self._keep()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take note of what happened to a job. Nothing that goes wrong here ends the run: what cannot be told is not."""
@@ -149,11 +158,24 @@ class Follower(logging.Handler):
             said = self.progress.line(job) if job else ""
         elif event == "job_error":
             job = self.progress.stumbled(record.jobid)
+            # the cluster's own log comes with the failure: a job that was cancelled or ran out of time wrote none itself
+            logs = ", ".join(_texts(record.log)) if job else ""
+            if job and logs:
+                job = self.progress.failed[record.jobid] = replace(job, log=logs)
             said = f"FAILED {_named(job)}: its log is {job.log or 'not kept'}" if job else ""
         else:
             return ""
-        self._write()
+        self._keep()
         return said
+
+    def ended(self, well: bool) -> None:
+        """The run is over."""
+        self.progress.ended(well)
+        self._keep()
+
+    def _keep(self) -> None:
+        with suppress(OSError):  # a full disk
+            self._write()
 
     def _write(self) -> None:
         write_text(self.path, f"as of {time.strftime('%Y-%m-%d %H:%M:%S')}: {self.progress.page()}")

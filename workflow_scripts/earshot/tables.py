@@ -201,7 +201,8 @@ def build(metrics: Sequence[Row], about: About, by_class: Sequence[Row] = ()) ->
         of_group.append(class_table(metrics, by_class, about, dataset, backbone))
         of_group.append(published_table(metrics, about, dataset, backbone))
         of_group.append(protocols_table(metrics, about, dataset, backbone))
-        made += saying(about.data.get(dataset, ""), of_group)
+        told = saying(about.data.get(dataset, ""), of_group)
+        made += [replace(table, strong=frozenset(), second=frozenset()) for table in told] if untrained(backbone) else told
     return made
 
 
@@ -447,13 +448,20 @@ def _counts(rows: Sequence[Row]) -> str:
     counted: dict[tuple[int, int], list[str]] = {}
     for column in columns:
         cells = [row for row in rows if (row["corruption"], row["severity"]) == column]
-        n, missing = min((row["n"] for row in cells), default=0), max((row["n_missing"] for row in cells), default=0)
-        counted.setdefault((n, missing), []).append(heading(*column, several))
+        # a clip may be scored under one corruption and missing under another: the mean has all clips of them all
+        whole = max(row["n"] + row["n_missing"] for row in (cells if column[0] != MEAN else _single(rows) or cells))
+        scored = min(row["n"] if column[0] != MEAN else whole - row["n_missing"] for row in cells)
+        counted.setdefault((scored, whole), []).append(heading(*column, several))
     parts = []
-    for (n, missing), names in counted.items():
+    for (scored, whole), names in counted.items():
         where = "in every column" if len(counted) == 1 else f"({', '.join(names)})"
-        parts.append(f"{n} of {n + missing} {where}")
+        parts.append(f"{scored} of {whole} {where}")
     return "Clips scored: " + "; ".join(parts) + "."
+
+
+def _single(rows: Sequence[Row]) -> list[Row]:
+    """The rows of single conditions."""
+    return [row for row in rows if row["corruption"] != MEAN]
 
 
 def _moments(about: About, methods: Iterable[str]) -> str:
@@ -524,13 +532,14 @@ def protocols_table(metrics: Sequence[Row], about: About, dataset: str, backbone
 
 def our_protocol(metrics: Sequence[Row], about: About, dataset: str, backbone: str) -> dict[str, str]:
     """The facts of our protocol, in the words of `published/protocols.csv`."""
-    rows = [row for row in select(metrics, "top1", dataset, backbone) if applies(row)]
-    corruptions = [name for name, _ in conditions(rows) if name not in (CLEAN, MEAN)]
+    rows = [row for row in _single(select(metrics, "top1", dataset, backbone)) if applies(row) and row["severity"] in (0, 5)]
+    corruptions = [name for name, _ in conditions(rows) if name != CLEAN]
     n, whole = min(row["n"] for row in rows), max(row["n"] + row["n_missing"] for row in rows)
     p = about.protocol
     return {
         "clips": f"split {about.split}, {n} of {whole}",
-        "stream": f"{p.get('name', 'unknown')}: {_PROTOCOLS.get(p.get('name', ''), 'two passes over the list')}",
+        "stream": f"{p.get('name', 'unknown')}: {_PROTOCOLS.get(p.get('name', ''), 'see the caption above')}",
+        "batch": str(Protocol.model_validate(p).clips_at_once),
         "severity": ", ".join(sorted({str(row["severity"]) for row in rows if row["severity"] > 0})),
         "corruptions": f"{len(set(corruptions))}: {', '.join(dict.fromkeys(corruptions))}",
         "order": str(p.get("order", "not told")),

@@ -132,7 +132,7 @@ def _bring(uri: str, name: str, source: Source, runs: Iterable[Logged]) -> dict[
 
 
 def _origin(environment: Mapping[str, Any]) -> dict[str, str]:
-    """Tags that the interface shows as a run's source and version: the revision by which its numbers were made."""
+    """Tags that the interface shows as a run's source and version: the revision by which its predictions were made."""
     revision = str(environment.get("revision", ""))
     commit = revision.removesuffix("+edits")
     tags = {"mlflow.source.name": "earshot", "mlflow.source.type": "PROJECT", "earshot.revision": revision}

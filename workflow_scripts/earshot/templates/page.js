@@ -9,7 +9,7 @@
   };
 
   // "63.4 [60.1, 66.5]", "+3.7†", "−1,234.5" and "12 of 60" begin with a number; "2.13.0" and "5b3c" are text, a dash is nothing
-  const number = /^[+\-\u2212]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?(e[+\-]?\d+)?(?![\w.,:-])/i;
+  const number = /^[+\-\u2212]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?(?:(?<=\d)e[+\-]?\d+)?(?=$|\s*[†%\[(]|\s+of\s)/i;
   const keyOf = (text) => {
     const trimmed = text.trim();
     if (!trimmed || trimmed === DASH) return null;
@@ -68,8 +68,9 @@
     return typeof value === "number" ? String(value).replace("-", "\u2212") : value;
   };
   const quoted = (value) => {
-    const text = value === null ? "" : String(value);
-    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    // a spreadsheet takes words that begin so for a formula
+    const text = value === null ? "" : typeof value === "string" && /^[=+\-@\t]/.test(value) ? `'${value}` : String(value);
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
 
   const explorer = (place) => {
