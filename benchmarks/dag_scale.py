@@ -5,7 +5,6 @@ empty. Prints runs, jobs, seconds and the highest memory of the planning process
 """
 
 import argparse
-import functools
 import shutil
 import subprocess
 import sys
@@ -13,13 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from earshot import plugins  # noqa: E402
-from earshot.config import Config, load, merged  # noqa: E402
+from earshot.config_files import read  # noqa: E402
 
 # between us and what is measured: a process inherits the highest memory of the one that it was forked from
 MEASURED = """\
@@ -37,11 +34,6 @@ def copy(folder):
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
-
-
-def read(paths) -> Config:
-    """Config files, each laid over the ones before it."""
-    return load(functools.reduce(merged, (yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths)))
 
 
 def bring(config, folder):

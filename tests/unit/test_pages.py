@@ -4,9 +4,10 @@ import csv
 import json
 
 import pytest
+import report_load
 from browser import opened
 
-from earshot import all_numbers, contracts, pages, report
+from earshot import all_numbers, contracts, pages
 from earshot.tables import Table
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -109,12 +110,8 @@ def test_without_script_the_tables_are_there(sorting, chromium):
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """A report of twenty thousand rows and nothing else."""
-    empty = {name: [] for name in report.ReportData.__dataclass_fields__}
-    nothing = report.Headline("Nothing.", "", "even", "toy")
-    given = {**empty, "title": "Large", "experiment": "large", "protocol": "", "verdict": nothing, "figures": {}}
-    data = report.ReportData(**{**given, "numbers": all_numbers.of(list(metric_rows()))})
     path = tmp_path_factory.mktemp("large") / "page.html"
-    path.write_text(report.render(data), encoding="utf-8")
+    report_load.page(metric_rows(), path)
     return path
 
 

@@ -5,16 +5,13 @@ server of yours is named instead.
 """
 
 import argparse
-import functools
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import yaml
 from mlflow import MlflowClient
 
-from earshot.config import load, merged
+from earshot.config_files import read
 from earshot.tracking import sqlite_file
 
 HOST = "127.0.0.1"
@@ -42,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("configs", nargs="+", help="config files, each overriding the ones before it")
     parser.add_argument("--port", type=int, default=5000)
     given = parser.parse_args(arguments)
-    values = [yaml.safe_load(Path(name).read_text(encoding="utf-8")) for name in given.configs]
-    tracking = load(functools.reduce(merged, values)).mlflow
+    tracking = read(given.configs).mlflow
     path = sqlite_file(tracking.uri)
     if path is None:
         print(f"runs are logged to {tracking.uri}, which is no database to serve here: a server's address opens in a browser")

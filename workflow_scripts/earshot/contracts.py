@@ -381,21 +381,15 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 def read(path: str | Path, schema: pa.Schema, **where: Any) -> list[dict[str, Any]]:
     """Read a table and check it against its contract; returns rows as dictionaries, those whose columns equal `where`."""
-    table = read_table(path, schema)
-    for name, value in where.items():
-        table = table.filter(pc.equal(table[name], value))
-    return table.to_pylist()
-
-
-def read_table(path: str | Path, schema: pa.Schema) -> pa.Table:
-    """Read a table and check it against its contract."""
     table = pq.read_table(path)
     if table.schema.names != schema.names or table.schema.types != schema.types:
         raise ContractError(
             f"{path}: columns {table.schema.names} do not keep the contract {schema.names}; "
             "the file was made by another version: delete it and run the workflow again"
         )
-    return table
+    for name, value in where.items():
+        table = table.filter(pc.equal(table[name], value))
+    return table.to_pylist()
 
 
 def read_clips(path: str | Path) -> list[dict[str, Any]]:

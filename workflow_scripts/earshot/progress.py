@@ -90,10 +90,14 @@ class Progress:
     def line(self, job: Job) -> str:
         """One line after a job: its stage, all jobs, time."""
         stage = self.stage_of.get(job.rule, job.rule)
-        own = [rule for rule in self.plan if self.stage_of.get(rule, rule) == stage]
-        done, planned = sum(self.done[rule] for rule in own), sum(self.plan[rule] for rule in own)
+        done, planned = self._count(stage)
         lost = f" | {len(self.failed)} failed" if self.failed else ""
         return f"{stage}: {done} of {planned} jobs | {self._all()}{lost}"
+
+    def _count(self, stage: str) -> tuple[int, int]:
+        """Jobs of a stage that are done, and that there are."""
+        own = [rule for rule in self.plan if self.stage_of.get(rule, rule) == stage]
+        return sum(self.done[rule] for rule in own), sum(self.plan[rule] for rule in own)
 
     def _all(self) -> str:
         done, planned, left = self.done.total(), sum(self.plan.values()), self.left_s()
@@ -105,11 +109,8 @@ class Progress:
     def page(self) -> str:
         """Everything as text: all jobs, each stage, what runs, and what failed with its log."""
         stages = dict.fromkeys(self.stage_of.get(rule, rule) for rule in self.plan)
-        rows = []
-        for stage in stages:
-            own = [rule for rule in self.plan if self.stage_of.get(rule, rule) == stage]
-            done, planned = sum(self.done[rule] for rule in own), sum(self.plan[rule] for rule in own)
-            rows.append(f"  {stage:<14} {done:>6} of {planned}")
+        counts = {stage: self._count(stage) for stage in stages}
+        rows = [f"  {stage:<14} {done:>6} of {planned}" for stage, (done, planned) in counts.items()]
         now = [f"  {_named(j)}, for {duration(self.clock() - j.began)}" for j in self.running.values()]
         lost = [f"  {_named(j)}: {j.log}" for j in self.failed.values()]
         parts = [[self._all()], ["stages", *rows], ["running", *now] if now else [], ["failed", *lost] if lost else []]

@@ -23,6 +23,7 @@ import yaml
 
 from earshot import contracts
 from earshot.files import fingerprint, sha256_of_file
+from earshot.predictions import read_frame
 from earshot.scoring import ALL_SEEDS, MEAN
 from earshot.tables import About, Row, Table, applies
 
@@ -87,8 +88,7 @@ def read_environment(path: str | Path) -> dict[str, Any]:
 
 def read_classes(path: str | Path) -> pd.DataFrame:
     """CLASS_METRICS, which may have millions of rows."""
-    found: pd.DataFrame = contracts.read_table(path, contracts.CLASS_METRICS).to_pandas()
-    return found
+    return read_frame(path, contracts.CLASS_METRICS.names, contracts.CLASS_METRICS)
 
 
 def pictures(folder: str | Path) -> dict[str, str]:
