@@ -68,7 +68,7 @@ rule make_tables:
         methods=AT.methods,
         published=AT.package_files("published/*.csv"),
         template=AT.package_files("templates/*"),
-        code=AT.code("tables", "pages:of_tables"),
+        code=AT.code("tables", "pages:write_tables"),
     script:
         "../workflow_scripts/make_tables.py"
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from earshot.tables import Table
+from earshot.files import write_text
+from earshot.tables import Table, latex, markdown, wide_csv
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -27,3 +28,13 @@ def cell_parts(text: str) -> tuple[str, str]:
 def of_tables(tables: Sequence[Table], title: str) -> str:
     """Tables alone, as one page."""
     return environment().get_template("tables.html.j2").render(title=title, tables=tables)
+
+
+def write_tables(tables: Sequence[Table], title: str, tidy: str, outs: Sequence[str | Path]) -> None:
+    """Write tables as Markdown, CSV, LaTeX and HTML, and every number as the CSV `tidy`.
+
+    `outs` are five paths: of Markdown, CSV, the tidy CSV, LaTeX and HTML.
+    """
+    texts = (markdown(tables, title), wide_csv(tables), tidy, latex(tables), of_tables(tables, title))
+    for text, out in zip(texts, outs, strict=True):
+        write_text(out, text)

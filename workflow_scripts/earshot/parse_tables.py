@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 from earshot import comparing, contracts, published_numbers
 from earshot.comparing import each, ends, gain_of, one_seed_note, setting, significant, spread, switch, tested_note
 from earshot.data_facts import with_data
-from earshot.files import write_text
 from earshot.metrics.parsing_f_score import KINDS, LEVELS, METRICS
-from earshot.pages import of_tables
+from earshot.pages import write_tables
 from earshot.parse_runs import Run, free_mu, knobs, learnt, read_runs
 from earshot.scoring import ALL_SEEDS
 from earshot.tables import (
@@ -25,13 +24,10 @@ from earshot.tables import (
     Row,
     Table,
     interval,
-    latex,
     leading,
-    markdown,
     number,
     saying,
     tidy_csv,
-    wide_csv,
 )
 
 LEAK = "⚠ leak"
@@ -82,11 +78,8 @@ def write(
     rows = contracts.read(metrics, contracts.PARSING_METRICS)
     classes = contracts.read(by_class, contracts.PARSING_CLASS_METRICS)
     made = build(rows, with_data(about, metrics), classes, read_runs(parses, training))
-    write_text(markdown_out, markdown(made, about.title))
-    write_text(html_out, of_tables(made, about.title))
-    write_text(csv_out, wide_csv(made))
-    write_text(tidy_out, tidy_csv(rows, contracts.PARSING_METRICS))
-    write_text(latex_out, latex(made))
+    outs = (markdown_out, csv_out, tidy_out, latex_out, html_out)
+    write_tables(made, about.title, tidy_csv(rows, contracts.PARSING_METRICS), outs)
 
 
 def build(metrics: Sequence[Row], about: Parsing, by_class: Sequence[Row] = (), runs: Sequence[Run] = ()) -> list[Table]:

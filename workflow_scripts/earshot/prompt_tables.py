@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from earshot import comparing, contracts, published_numbers
 from earshot.comparing import each, ends, gain_of, one_seed_note, setting, significant, spread, switch, tested_note
 from earshot.data_facts import with_data
-from earshot.files import write_text
-from earshot.pages import of_tables
+from earshot.pages import write_tables
 from earshot.parse_tables import short
 from earshot.prompt_runs import Run, read_runs
 from earshot.seed_scores import ALL_SEEDS
@@ -26,13 +25,10 @@ from earshot.tables import (
     Table,
     flat,
     interval,
-    latex,
     leading,
-    markdown,
     number,
     saying,
     tidy_csv,
-    wide_csv,
 )
 
 MARK = "⚠ random encoders"
@@ -94,11 +90,8 @@ def write(
     """Write the tables of an experiment as Markdown, CSV (wide and tidy), LaTeX and HTML; inputs are paths of tables."""
     rows = contracts.read(metrics, contracts.PROMPT_METRICS)
     made = build(rows, with_data(about, metrics), read_runs(prompted, training, costs))
-    write_text(markdown_out, markdown(made, about.title))
-    write_text(html_out, of_tables(made, about.title))
-    write_text(csv_out, wide_csv(made))
-    write_text(tidy_out, tidy_csv(rows, contracts.PROMPT_METRICS))
-    write_text(latex_out, latex(made))
+    outs = (markdown_out, csv_out, tidy_out, latex_out, html_out)
+    write_tables(made, about.title, tidy_csv(rows, contracts.PROMPT_METRICS), outs)
 
 
 def build(metrics: Sequence[Row], about: Prompting, runs: Sequence[Run] = ()) -> list[Table]:
